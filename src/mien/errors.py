@@ -1,0 +1,52 @@
+"""Everything mien raises on purpose.
+
+    MienError                 caught by the command line and printed as one sentence
+    ├── InputError            an image, film or path that cannot be read
+    ├── ModelError            weights or a card that are missing, broken or disagree
+    ├── DataError             a data set that cannot be read or does not say what is needed
+    ├── RecipeError           a recipe with an unknown key or a value out of range
+    ├── FetchError            a download that failed, or was not what it claimed
+    └── MissingExtraError     a feature whose optional packages are not installed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MienError(Exception):
+    """Base of every error that is the caller's to mend; its text is one sentence for people."""
+
+
+class InputError(MienError):
+    """An image, film or path that cannot be read."""
+
+
+class ModelError(MienError):
+    """Weights or a card that are missing, broken or disagree."""
+
+
+class DataError(MienError):
+    """A data set that cannot be read or does not say what is needed."""
+
+
+class RecipeError(MienError):
+    """A recipe with an unknown key or a value out of range."""
+
+
+class FetchError(MienError):
+    """A download that failed, or whose content is not what it claims to be."""
+
+
+class MissingExtraError(MienError, ImportError):
+    """A feature whose optional packages are not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f'{feature} needs optional packages: pip install "mien[{extra}]"')
+
+
+def did_you_mean(word: str, valid: Iterable[str]) -> str:
+    """`" (did you mean 'x'?)"` for the closest valid word, or nothing when none is close."""
+    match = get_close_matches(word, list(valid), n=1)
+    return f" (did you mean {match[0]!r}?)" if match else ""

@@ -1,0 +1,96 @@
+"""The network: a small residual body with squeeze-excitation, a label head and a vote head."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mien.labels import LABELS, VOTE_LABELS
+from mien.train.recipe import ModelTable
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gates from the globally averaged features (Hu et al. 2018), reduced to an eighth."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(width, max(8, width // 8), 1)
+        self.expand = nn.Conv2d(max(8, width // 8), width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = self.expand(F.relu(self.reduce(x.mean((2, 3), keepdim=True))))
+        return x * torch.sigmoid(gate)
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions and a shortcut (He et al. 2016, post-activation).
+
+    The shortcut of a stride-2 block averages before its 1x1 convolution, so that it drops no pixel
+    (He et al. 2019, ResNet-D).
+    """
+
+    def __init__(self, width_in: int, width: int, stride: int, squeeze_excite: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width_in, width, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.gate = SqueezeExcite(width) if squeeze_excite else nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or width_in != width:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False) if stride == 2 else nn.Identity(),
+                nn.Conv2d(width_in, width, 1, bias=False),
+                nn.BatchNorm2d(width),
+            )
+        nn.init.zeros_(self.norm2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.gate(self.norm2(self.conv2(y))) + self.shortcut(x))
+
+
+class ResidualNet(nn.Module):
+    """Grey crops `(n, 1, S, S)`, normalised, to logits `(n, 7)` and vote logits `(n, 8)`.
+
+    Labels are in the order of `LABELS`, votes in that of `VOTE_LABELS`; without a vote head only the first.
+    Any S of 16 or more is taken, so training may go from small to large sizes.
+    """
+
+    def __init__(self, table: ModelTable) -> None:
+        super().__init__()
+        kernel = 5 if table.stem_stride == 2 else 3
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, table.stem_width, kernel, table.stem_stride, kernel // 2, bias=False),
+            nn.BatchNorm2d(table.stem_width),
+            nn.ReLU(),
+        )
+        blocks: list[nn.Module] = []
+        width_in = table.stem_width
+        stages = zip(table.widths, table.depths, table.squeeze_excite, strict=True)
+        for stage, (width, depth, squeeze_excite) in enumerate(stages):
+            # A stride-1 stem halves in every stage; a stride-2 stem has done the first halving.
+            for i in range(depth):
+                stride = 2 if i == 0 and (stage > 0 or table.stem_stride == 1) else 1
+                blocks.append(Block(width_in, width, stride, squeeze_excite))
+                width_in = width
+        self.body = nn.Sequential(*blocks)
+        self.dropout = nn.Dropout(table.dropout)
+        self.label_head = nn.Linear(width_in, len(LABELS))
+        self.vote_head = nn.Linear(width_in, len(VOTE_LABELS)) if table.vote_head else None
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        features = self.dropout(self.body(self.stem(x)).mean((2, 3)))
+        logits = cast(Tensor, self.label_head(features))
+        return (logits,) if self.vote_head is None else (logits, cast(Tensor, self.vote_head(features)))
+
+
+def parameter_count(net: nn.Module) -> int:
+    """Number of trained values."""
+    return sum(p.numel() for p in net.parameters())

@@ -1,0 +1,169 @@
+"""A recipe is a TOML file that fully describes one training run; this is its schema."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mien.errors import RecipeError, did_you_mean
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataTable(_Table):
+    """Which rows train and which choose."""
+
+    train_split: str = "train"
+    validation_split: str = "validation"
+    drop_flags: tuple[str, ...] = ("leak", "blank")
+    """Training rows with these flags are left out: copies of validation or test images, empty images."""
+
+
+class ModelTable(_Table):
+    """The network; see `mien.train.nets.ResidualNet`."""
+
+    input_size: Annotated[int, Field(ge=16, le=256)] = 48
+    stem_width: Count = 64
+    stem_stride: Literal[1, 2] = 2
+    widths: tuple[Count, ...] = (64, 128, 192)
+    depths: tuple[Count, ...] = (2, 2, 1)
+    squeeze_excite: tuple[bool, ...] = (False, True, True)
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    vote_head: bool = True
+
+    @model_validator(mode="after")
+    def _one_entry_per_stage(self) -> ModelTable:
+        if not len(self.widths) == len(self.depths) == len(self.squeeze_excite):
+            raise ValueError("widths, depths and squeeze_excite need one entry per stage each")
+        return self
+
+
+class AugmentTable(_Table):
+    """Random changes to training images; all zero or one means none."""
+
+    flip: Share = 0.5
+    rotate: Annotated[float, Field(ge=0, le=180)] = 15.0
+    """Largest turn in degrees, either way."""
+    shift: Share = 0.08
+    """Largest shift as a share of the side, either way."""
+    scale: tuple[Positive, Positive] = (0.85, 1.15)
+    """Magnification range; above one crops into the image."""
+    stretch: Share = 0.08
+    """Largest change of aspect ratio, as a share."""
+    brightness: Share = 0.15
+    contrast: Share = 0.25
+    gamma: Share = 0.25
+    """Largest exponent change, as a share, either way."""
+    blur: Share = 0.1
+    """Share of images that are softened."""
+    low_resolution: Share = 0.1
+    """Share of images that are sampled down to between a third and the whole, and up again."""
+    noise: Share = 0.1
+    """Share of images that get sensor noise."""
+    erase: Share = 0.3
+    """Share of images with one rectangle erased (Zhong et al. 2017, Random Erasing)."""
+
+
+class OptimTable(_Table):
+    """How the weights are found."""
+
+    epochs: Count = 90
+    batch_size: Count = 128
+    lr: Positive = 0.1
+    """Peak learning rate of SGD with Nesterov momentum; cosine to zero after the warm-up."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    warmup_epochs: Annotated[float, Field(ge=0)] = 3.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    vote_prior: Share = 0.4
+    """Share of the label target that is P(label | votes), fitted on the training rows, where votes exist."""
+    vote_weight: Annotated[float, Field(ge=0)] = 0.5
+    """Weight of the vote head's loss beside the label head's."""
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Decay per step of the moving average of the weights, which is what is evaluated and shipped."""
+    sizes: tuple[tuple[Share, Count], ...] = ()
+    """Progressive resolution: from this share of the epochs on, train at this size; empty: input_size."""
+
+
+class Recipe(_Table):
+    """One training run. Sizes in pixels, shares in 0..1, angles in degrees."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    about: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataTable = DataTable()
+    model: ModelTable = ModelTable()
+    augment: AugmentTable = AugmentTable()
+    optim: OptimTable = OptimTable()
+
+
+def shipped() -> list[str]:
+    """Names of the recipes inside the package."""
+    return sorted(f.name.removesuffix(".toml") for f in files("mien.recipes").iterdir() if f.name.endswith(".toml"))
+
+
+def read(name_or_path: str, settings: tuple[str, ...] = ()) -> Recipe:
+    """A recipe by shipped name or path, with `table.key=value` settings laid over it.
+
+    Raises RecipeError on an unknown recipe, key or value, with the close match.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise RecipeError(f"cannot read recipe {path}: {error.strerror}") from None
+    elif name_or_path in shipped():
+        text = (files("mien.recipes") / f"{name_or_path}.toml").read_text(encoding="utf-8")
+    else:
+        raise RecipeError(
+            f"no recipe {name_or_path!r}{did_you_mean(name_or_path, shipped())}; "
+            f"shipped are {', '.join(shipped())}, or give the path of a .toml file"
+        )
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"recipe {name_or_path} is not TOML: {error}") from None
+    for setting in settings:
+        _lay_over(content, setting)
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"recipe {name_or_path}: {_first_problem(error)}") from None
+
+
+def _lay_over(content: dict[str, Any], setting: str) -> None:
+    key, equals, value = setting.partition("=")
+    if not equals:
+        raise RecipeError(f"--set {setting!r} should read table.key=value, for example optim.epochs=20")
+    try:
+        parsed = tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    *tables, last = key.strip().split(".")
+    for table in tables:
+        content = content.setdefault(table, {})
+        if not isinstance(content, dict):
+            raise RecipeError(f"--set {setting!r}: {table!r} is no table")
+    content[last] = parsed
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        table: Any = Recipe
+        for part in first["loc"][:-1]:
+            table = table.model_fields[str(part)].annotation
+        return f"unknown key {where!r}{did_you_mean(str(first['loc'][-1]), table.model_fields)}"
+    return f"{where or 'recipe'}: {first['msg']} (got {first['input']!r})"

@@ -1,0 +1,65 @@
+"""What the two heads learn: label targets softened by the annotators' votes, and the votes themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from mien.data.prepared import PreparedSet
+from mien.labels import FERPLUS_COLUMNS, LABELS, VOTE_LABELS
+from mien.train.recipe import OptimTable
+
+_VOTE_INDEX = [FERPLUS_COLUMNS.index(name) for name in VOTE_LABELS]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """`labels (n, 7)` and `votes (n, 8)` float32 distributions; `vote_weights (n,)` is zero where none voted."""
+
+    labels: NDArray[np.float32]
+    votes: NDArray[np.float32]
+    vote_weights: NDArray[np.float32]
+
+
+def vote_distribution(votes: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Counts `(n, 10)` to distributions `(n, 8)` over `VOTE_LABELS`, and weights `(n,)`.
+
+    Votes for `unknown` and `no face` take their share of the weight away, so that an image nobody could read
+    teaches little.
+    """
+    counts = votes[:, _VOTE_INDEX].astype(np.float32)
+    named, total = counts.sum(1), votes.sum(1)
+    distribution = np.divide(
+        counts, named[:, None], out=np.full_like(counts, 1 / counts.shape[1]), where=named[:, None] > 0
+    )
+    weights = np.divide(named, total, out=np.zeros_like(named), where=total > 0)
+    return distribution, weights.astype(np.float32)
+
+
+def label_given_votes(votes: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """P(label | votes) as `(n, 7)`: how this data set's labels are distributed where people voted so.
+
+    FER2013's labels and FER+'s votes come from different people asked differently, so the votes are no
+    substitute for the label; a logistic regression on the shares of the ten columns turns one into the other.
+    """
+    shares = votes / np.maximum(votes.sum(1, keepdims=True), 1)
+    model = LogisticRegression(C=100.0, max_iter=1000).fit(shares, labels)
+    out = np.zeros((len(labels), len(LABELS)), np.float32)
+    out[:, model.classes_] = model.predict_proba(shares)
+    return out
+
+
+def make_targets(train: PreparedSet, table: OptimTable) -> Targets:
+    """The targets of every training row: label smoothing where there are no votes, P(label | votes) where
+    there are."""
+    one_hot = np.eye(len(LABELS), dtype=np.float32)[train.labels]
+    smoothed = one_hot * (1 - table.label_smoothing) + table.label_smoothing / len(LABELS)
+    votes, weights = vote_distribution(train.votes)
+    voted = weights > 0
+    if voted.any() and table.vote_prior > 0:
+        prior = label_given_votes(train.votes[voted], train.labels[voted])
+        smoothed[voted] = (1 - table.vote_prior) * one_hot[voted] + table.vote_prior * prior
+    return Targets(smoothed, votes, weights)
