@@ -1,0 +1,43 @@
+"""mien reads facial expressions in photos, films and live cameras.
+
+    import mien
+    faces = mien.load().analyze("photo.jpg")
+    faces.labels()   # ['happy']
+
+An expression is not a feeling: the result says what a face looks like, not what a person feels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from mien.analyzer import Analyzer, load
+    from mien.errors import MienError
+    from mien.faces import Faces
+    from mien.labels import LABELS
+
+__all__ = ["LABELS", "Analyzer", "Faces", "MienError", "__version__", "load"]
+
+_HOMES = {
+    "Analyzer": "mien.analyzer",
+    "Faces": "mien.faces",
+    "LABELS": "mien.labels",
+    "MienError": "mien.errors",
+    "load": "mien.analyzer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported at first use, so that `import mien` costs nothing."""
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'mien' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

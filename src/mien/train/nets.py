@@ -46,7 +46,6 @@ class Block(nn.Module):
                 nn.Conv2d(width_in, width, 1, bias=False),
                 nn.BatchNorm2d(width),
             )
-        nn.init.zeros_(self.norm2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.norm1(self.conv1(x)))

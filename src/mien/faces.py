@@ -1,0 +1,139 @@
+"""`Faces`: what is known of the faces in one frame, as columns; the one result type of the whole package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mien.labels import LABELS
+
+UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """The n faces of one frame; n may be zero. Arrays are read-only, stages return a new object.
+
+    boxes       (n, 4) float32, x1 y1 x2 y2 in pixels of the frame; may reach past its border
+    scores      (n,) float32, the detector's confidence in 0..1
+    landmarks   (n, 5, 2) float32, x y in pixels: right eye, left eye, nose, right and left corner of the
+                mouth, right and left as the person has them; NaN where the detector gives none
+    probs       (n, 7) float32 in the order of `mien.labels.LABELS`, rows sum to one; None before classification
+    ids         (n,) int64 track ids; None where nobody is followed
+    frame       index of the frame in its source, from 0
+    time        seconds from the start of the source, by the container's own timestamps; 0 for a picture
+    source      path or URL, empty for an array
+    width, height   of the frame in pixels
+    detector, model names of what found and what read the faces; model is empty before classification
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    probs: NDArray[np.float32] | None = None
+    ids: NDArray[np.int64] | None = None
+    frame: int = 0
+    time: float = 0.0
+    source: str = ""
+    width: int = 0
+    height: int = 0
+    detector: str = ""
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes)
+        self._column("boxes", np.float32, (n, 4))
+        self._column("scores", np.float32, (n,))
+        self._column("landmarks", np.float32, (n, 5, 2))
+        if self.probs is not None:
+            self._column("probs", np.float32, (n, len(LABELS)))
+        if self.ids is not None:
+            self._column("ids", np.int64, (n,))
+
+    def _column(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
+        column = np.array(getattr(self, name), dtype)
+        if column.size == 0:
+            column = column.reshape(shape)
+        if column.shape != shape:
+            raise ValueError(f"{name} should have shape {shape}, not {column.shape}")
+        column.flags.writeable = False
+        object.__setattr__(self, name, column)
+
+    @classmethod
+    def none(cls, **about: Any) -> Self:
+        """A frame without a face; `about` are the other fields."""
+        return cls(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)), **about)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def replace(self, **columns: Any) -> Self:
+        """The same faces with some fields changed."""
+        return replace(self, **columns)
+
+    def select(self, index: ArrayLike) -> Self:
+        """The faces that a mask or a list of indices names, in that order."""
+        chosen = np.asarray(index)
+        if chosen.dtype != bool:
+            chosen = chosen.astype(np.intp)
+        return replace(
+            self,
+            boxes=self.boxes[chosen],
+            scores=self.scores[chosen],
+            landmarks=self.landmarks[chosen],
+            probs=None if self.probs is None else self.probs[chosen],
+            ids=None if self.ids is None else self.ids[chosen],
+        )
+
+    @property
+    def confidences(self) -> NDArray[np.float32]:
+        """(n,) probability of each face's most likely expression; zeros before classification."""
+        if self.probs is None or not len(self):
+            return np.zeros(len(self), np.float32)
+        best: NDArray[np.float32] = self.probs.max(1)
+        return best
+
+    def labels(self, min_confidence: float = 0.0) -> list[str]:
+        """Each face's most likely expression, `uncertain` where its probability is below `min_confidence`
+        or the face has not been classified."""
+        if self.probs is None:
+            return [UNCERTAIN] * len(self)
+        best = self.probs.argmax(1)
+        return [
+            LABELS[k] if p >= min_confidence else UNCERTAIN for k, p in zip(best, self.confidences, strict=True)
+        ]
+
+    def rows(self, min_confidence: float = 0.0) -> Iterator[dict[str, Any]]:
+        """One dictionary per face, for JSON: box, score, landmarks, then label, confidence, probabilities and id
+        where they are known. Pixels to two decimals, probabilities to four."""
+        labels = self.labels(min_confidence)
+        for i in range(len(self)):
+            row: dict[str, Any] = {} if self.ids is None else {"id": int(self.ids[i])}
+            row["box"] = _rounded(self.boxes[i], 2)
+            row["score"] = round(float(self.scores[i]), 4)
+            known = bool(np.isfinite(self.landmarks[i]).all())
+            row["landmarks"] = [_rounded(point, 2) for point in self.landmarks[i]] if known else None
+            if self.probs is not None:
+                row["label"] = labels[i]
+                row["confidence"] = round(float(self.confidences[i]), 4)
+                row["probabilities"] = dict(zip(LABELS, _rounded(self.probs[i], 4), strict=True))
+            yield row
+
+    def to_dict(self, min_confidence: float = 0.0) -> dict[str, Any]:
+        """The frame for JSON: source, width, height, detector, model and its faces."""
+        return {
+            "source": self.source,
+            "width": self.width,
+            "height": self.height,
+            "detector": self.detector,
+            "model": self.model,
+            "faces": list(self.rows(min_confidence)),
+        }
+
+
+def _rounded(values: NDArray[np.float32], digits: int) -> list[float]:
+    return [round(float(v), digits) for v in values]
