@@ -1,12 +1,12 @@
 """Everything mien raises on purpose.
 
-    MienError                 caught by the command line and printed as one sentence
-    ├── InputError            an image, film or path that cannot be read
-    ├── ModelError            weights or a card that are missing, broken or disagree
-    ├── DataError             a data set that cannot be read or does not say what is needed
-    ├── RecipeError           a recipe with an unknown key or a value out of range
-    ├── FetchError            a download that failed, or was not what it claimed
-    └── MissingExtraError     a feature whose optional packages are not installed
+MienError                 caught by the command line and printed as one sentence
+├── InputError            an image, film or path that cannot be read
+├── ModelError            weights or a card that are missing, broken or disagree
+├── DataError             a data set that cannot be read or does not say what is needed
+├── RecipeError           a recipe with an unknown key or a value out of range
+├── FetchError            a download that failed, or was not what it claimed
+└── MissingExtraError     a feature whose optional packages are not installed
 """
 
 from __future__ import annotations

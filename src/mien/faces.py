@@ -18,7 +18,8 @@ UNCERTAIN = "uncertain"
 class Faces:
     """The n faces of one frame; n may be zero. Arrays are read-only, stages return a new object.
 
-    boxes       (n, 4) float32, x1 y1 x2 y2 in pixels of the frame; may reach past its border
+    boxes       (n, 4) float32, x1 y1 x2 y2 in pixels of the frame, where pixel i reaches from i to i + 1; may
+                go past the border
     scores      (n,) float32, the detector's confidence in 0..1
     landmarks   (n, 5, 2) float32, x y in pixels: right eye, left eye, nose, right and left corner of the
                 mouth, right and left as the person has them; NaN where the detector gives none
@@ -55,7 +56,7 @@ class Faces:
             self._column("ids", np.int64, (n,))
 
     def _column(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
-        column = np.array(getattr(self, name), dtype)
+        column: NDArray[Any] = np.array(getattr(self, name), dtype)
         if column.size == 0:
             column = column.reshape(shape)
         if column.shape != shape:
@@ -66,7 +67,7 @@ class Faces:
     @classmethod
     def none(cls, **about: Any) -> Self:
         """A frame without a face; `about` are the other fields."""
-        return cls(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)), **about)
+        return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32), **about)
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -103,9 +104,7 @@ class Faces:
         if self.probs is None:
             return [UNCERTAIN] * len(self)
         best = self.probs.argmax(1)
-        return [
-            LABELS[k] if p >= min_confidence else UNCERTAIN for k, p in zip(best, self.confidences, strict=True)
-        ]
+        return [LABELS[k] if p >= min_confidence else UNCERTAIN for k, p in zip(best, self.confidences, strict=True)]
 
     def rows(self, min_confidence: float = 0.0) -> Iterator[dict[str, Any]]:
         """One dictionary per face, for JSON: box, score, landmarks, then label, confidence, probabilities and id

@@ -17,17 +17,14 @@ DEFAULT = "base"
 
 
 class CropGeometry(BaseModel):
-    """Where a face lies in the network's input: see `mien.crop`. Shares of the crop's side."""
+    """Where a face lies in the network's input; `mien.crop` brings every face there."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    eyes: tuple[float, float] = (0.5, 0.5)
-    """Middle between the eyes, x and y."""
-    mouth: tuple[float, float] = (0.5, 0.8)
-    """Middle of the mouth, x and y."""
-    box_center: tuple[float, float] = (0.5, 0.5)
-    """Centre of the detector's box, for detectors without landmarks."""
-    box_height: float = Field(default=1.0, gt=0)
-    """Height of the detector's box."""
+    landmarks: tuple[tuple[float, float], ...] = Field(
+        default=((0.328, 0.39), (0.672, 0.39), (0.5, 0.58), (0.352, 0.742), (0.648, 0.742)),
+        min_length=5, max_length=5,
+    )  # fmt: skip
+    """Right eye, left eye, nose, right and left corner of the mouth, x and y as shares of the crop's side."""
 
 
 class Card(BaseModel):
@@ -97,7 +94,9 @@ def load(name_or_path: str | Path | None = None) -> Model:
     try:
         return _verified(name, path.read_bytes(), card.read_text("utf-8"))
     except OSError as error:
-        raise ModelError(f"cannot read {error.filename}: {error.strerror}; a model is NAME.onnx and NAME.json") from None
+        raise ModelError(
+            f"cannot read {error.filename}: {error.strerror}; a model is NAME.onnx and NAME.json"
+        ) from None
     except UnicodeDecodeError:
         raise ModelError(f"{card} is not a card: it should be JSON text") from None
 

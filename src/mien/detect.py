@@ -1,0 +1,206 @@
+"""Finding faces: from an image to `Faces` without probabilities."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien import fetch
+from mien.crop import mean_landmarks
+from mien.errors import FetchError, ModelError, did_you_mean
+from mien.faces import Faces
+from mien.runtime import Session
+
+LONG_SIDE = 640
+"""Images are reduced to this before the search; faces of about 10 pixels and more are found after that."""
+
+
+class Detector(Protocol):
+    """What the analyzer needs of a detector. `note` is one line for people when this is a fallback."""
+
+    name: str
+    note: str
+
+    def detect(self, image: NDArray[np.uint8]) -> Faces:
+        """The faces in an `(H, W, 3)` uint8 RGB image, best first, boxes and landmarks in its pixels."""
+        ...
+
+
+class YuNet:
+    """YuNet (Wu, Peng and Yu 2023) through ONNX Runtime, decoded here.
+
+    Takes a file whose height and width are dynamic. Safe to share between threads. Raises ModelError when the
+    file is no such network.
+    """
+
+    name = "yunet"
+    note = ""
+    strides = (8, 16, 32)
+
+    def __init__(self, weights: Path, threads: int | None = None, min_score: float = 0.6, overlap: float = 0.4) -> None:
+        try:
+            content = weights.read_bytes()
+        except OSError as error:
+            raise ModelError(f"cannot read detector weights {weights}: {error.strerror}") from None
+        self._session = Session(content, str(weights), threads)
+        shapes = [shape[-1] for shape in self._session.output_shapes]
+        if shapes != [1, 1, 1, 1, 1, 1, 4, 4, 4, 10, 10, 10]:
+            raise ModelError(f"{weights} is no YuNet: it should give scores, boxes and landmarks at three strides")
+        if isinstance(self._session.input_shape[2], int):
+            raise ModelError(f"{weights} takes one fixed size; use the dynamic file (mien fetch downloads it)")
+        self._min_score, self._overlap = min_score, overlap
+
+    def detect(self, image: NDArray[np.uint8]) -> Faces:
+        height, width = image.shape[:2]
+        scale = min(1.0, LONG_SIDE / max(height, width))
+        small = image
+        if scale < 1:
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        below, right = -small.shape[0] % 32, -small.shape[1] % 32
+        if below or right:
+            small = np.asarray(cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_CONSTANT), np.uint8)
+        outputs = self._session.run(np.asarray(cv2.dnn.blobFromImage(small, swapRB=True), np.float32))
+        boxes, scores, landmarks = self._decode(outputs, small.shape[1])
+        # The two sides shrink by slightly different factors where rounding was needed.
+        back = np.array([width / max(1, round(width * scale)), height / max(1, round(height * scale))], np.float32)
+        return Faces(boxes * np.tile(back, 2), scores, landmarks * back, width=width, height=height, detector=self.name)
+
+    def _decode(
+        self, outputs: list[NDArray[np.float32]], padded_width: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        boxes, scores, landmarks = [], [], []
+        for level, stride in enumerate(self.strides):
+            cls, obj, box, points = (outputs[level + 3 * kind][0] for kind in range(4))
+            score = np.sqrt(np.clip(cls[:, 0], 0, 1) * np.clip(obj[:, 0], 0, 1))
+            keep = np.flatnonzero(score >= self._min_score)
+            if not keep.size:
+                continue
+            columns = padded_width // stride
+            cell = np.stack([keep % columns, keep // columns], 1).astype(np.float32)
+            center = (cell + box[keep, :2]) * stride
+            half = np.exp(box[keep, 2:]) * stride / 2
+            boxes.append(np.concatenate([center - half, center + half], 1))
+            landmarks.append((points[keep].reshape(-1, 5, 2) + cell[:, None]) * stride)
+            scores.append(score[keep])
+        if not boxes:
+            return np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
+        box_column, score_column = np.concatenate(boxes), np.concatenate(scores)
+        kept = suppress(box_column, score_column, self._overlap)
+        return box_column[kept], score_column[kept], np.concatenate(landmarks)[kept]
+
+
+_CASCADE = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
+
+
+class Haar:
+    """OpenCV's `frontalface_alt2` cascade (Viola and Jones 2001; Lienhart 2003), embedded in the OpenCV wheel.
+
+    Slower and blinder than YuNet. Searches an equalised image of at most 480 pixels, and the image turned by 25
+    degrees either way when it finds nothing upright. Landmarks are those of the mean face in the box, not
+    measured ones. Safe to share between threads.
+    """
+
+    name = "haar"
+    long_side = 480
+    tilts = (25.0, -25.0)
+
+    def __init__(self, note: str = "") -> None:
+        self.note = note
+        self._local = threading.local()  # a cascade keeps buffers, so every thread has its own
+
+    def detect(self, image: NDArray[np.uint8]) -> Faces:
+        height, width = image.shape[:2]
+        scale = min(1.0, self.long_side / max(height, width))
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        if scale < 1:
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        grey = cv2.equalizeHist(grey)
+        boxes, scores = self._search(grey)
+        landmarks = mean_landmarks(boxes)
+        if not len(boxes):
+            for tilt in self.tilts:
+                boxes, scores, landmarks = self._search_tilted(grey, tilt)
+                if len(boxes):
+                    break
+        order = np.argsort(-scores)
+        return Faces(
+            boxes[order] / scale, scores[order], landmarks[order] / scale,
+            width=width, height=height, detector=self.name,
+        )  # fmt: skip
+
+    def _search(self, grey: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if not hasattr(self._local, "cascade"):
+            self._local.cascade = cv2.CascadeClassifier(str(_CASCADE))
+        found, _, weights = self._local.cascade.detectMultiScale3(
+            grey, scaleFactor=1.1, minNeighbors=5, minSize=(24, 24), outputRejectLevels=True
+        )
+        boxes = np.asarray(found, np.float32).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        # The last stage's margin, a number near 0 to 10, squeezed into 0..1.
+        scores = 1 - np.exp(-np.maximum(np.asarray(weights, np.float32).reshape(-1), 0) / 2)
+        return boxes, scores.astype(np.float32)
+
+    def _search_tilted(
+        self, grey: NDArray[Any], tilt: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        height, width = grey.shape
+        turn = cv2.getRotationMatrix2D((width / 2, height / 2), tilt, 1.0)
+        boxes, scores = self._search(cv2.warpAffine(grey, turn, (width, height), borderMode=cv2.BORDER_REPLICATE))
+        landmarks = mean_landmarks(boxes)
+        back = cv2.invertAffineTransform(turn)
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2 @ back[:, :2].T + back[:, 2]
+        half = (boxes[:, 2:] - boxes[:, :2]) / 2
+        turned = landmarks @ back[:, :2].T + back[:, 2]
+        return (
+            np.concatenate([centers - half, centers + half], 1).astype(np.float32),
+            scores,
+            turned.astype(np.float32),
+        )
+
+
+def suppress(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float) -> NDArray[np.intp]:
+    """Non-maximum suppression: indices of the boxes `(n, 4)` to keep, best first; of two whose intersection
+    over union is above `overlap` the better stays."""
+    order = np.argsort(-scores, kind="stable")
+    areas = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
+    kept = []
+    while order.size:
+        best, rest = order[0], order[1:]
+        kept.append(best)
+        low = np.maximum(boxes[best, :2], boxes[rest, :2])
+        high = np.minimum(boxes[best, 2:], boxes[rest, 2:])
+        shared = np.prod(np.maximum(high - low, 0), axis=1)
+        order = rest[shared <= overlap * (areas[best] + areas[rest] - shared)]
+    return np.array(kept, np.intp)
+
+
+DETECTORS = ("yunet", "haar")
+
+
+def load_detector(name: str | None = None, weights: str | Path | None = None, threads: int | None = None) -> Detector:
+    """A detector by name; None is YuNet, or Haar with a note when YuNet's file is not there and cannot be had.
+
+    `weights` is a YuNet file to use as it is. Raises ModelError on an unknown name or a broken file, FetchError
+    when `yunet` was asked for by name and cannot be had.
+    """
+    if name not in (None, *DETECTORS):
+        raise ModelError(f"no detector {name!r}{did_you_mean(str(name), DETECTORS)}; known are {', '.join(DETECTORS)}")
+    if name == "haar":
+        if weights is not None:
+            raise ModelError("the haar detector is embedded and takes no weights; leave out one of the two")
+        return Haar()
+    if weights is not None:
+        return YuNet(Path(weights), threads)
+    try:
+        return YuNet(fetch.yunet(), threads)
+    except FetchError as error:
+        if name == "yunet":
+            raise
+        return Haar(note=f"the embedded Haar cascade finds the faces, and misses tilted and small ones: {error}")

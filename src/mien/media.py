@@ -1,0 +1,218 @@
+"""From paths to pictures: finds image files, and reads any of them as 8-bit RGB or says why not."""
+
+from __future__ import annotations
+
+import glob
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from threading import Lock
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from mien.errors import InputError
+
+#: Larger pictures are refused from their header, before anything is decoded.
+MAX_PIXELS = 100_000_000
+MAX_SIDE = 32_768
+
+#: Pillow's names of what is read. Not all that Pillow opens: an EPS, say, would start Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+#: Endings by which files are found in folders; a file that is named itself may be called anything.
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
+     ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif")
+)  # fmt: skip
+
+_UPRIGHT = {  # EXIF orientation -> what turns the stored picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_quiet_lock = Lock()
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image file, and the folder from which it was found: the one named, or the one it lies in."""
+
+    path: Path
+    root: Path
+
+
+def find_images(paths: Sequence[str | Path]) -> tuple[list[Found], list[InputError]]:
+    """Image files, in the order of `paths`, and one error for each path that yields none.
+
+    A path is an image, a folder (searched through all its folders in the order of names, hidden ones and
+    links to folders left out) or a pattern with `*`, `?`, `[...]` or `**`. A file found twice is listed once.
+    """
+    found: dict[Path, Found] = {}
+    problems: list[InputError] = []
+    for path in map(Path, paths):
+        try:
+            for item in _expand(path, problems):
+                found.setdefault(item.path.absolute(), item)
+        except InputError as problem:
+            problems.append(problem)
+        except OSError as error:
+            problems.append(_unreachable(path, error))
+    return list(found.values()), problems
+
+
+def _expand(path: Path, problems: list[InputError]) -> Iterator[Found]:
+    """The images that one argument stands for; folders that cannot be entered go to `problems`."""
+    if path.is_dir():
+        images = list(_walk(path, problems))
+        if not images:
+            raise InputError(f"{path} is a folder without images ({_known_suffixes()})")
+        yield from (Found(image, path) for image in images)
+    elif os.path.lexists(path):
+        yield Found(path, path.parent)
+    elif glob.has_magic(str(path)):
+        images = list(_matches(path, problems))
+        if not images:
+            raise InputError(f"no image matches {path} ({_known_suffixes()})")
+        root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+        yield from (Found(image, root) for image in images)
+    else:
+        raise InputError(f"{path} does not exist; name an image, a folder or a pattern like 'photos/*.jpg'")
+
+
+def _matches(pattern: Path, problems: list[InputError]) -> Iterator[Path]:
+    # Path.glob takes hidden files along, glob.glob leaves them out as a shell does.
+    for match in map(Path, sorted(glob.glob(str(pattern), recursive=True))):  # noqa: PTH207
+        if match.is_dir():
+            yield from _walk(match, problems)
+        elif match.suffix.lower() in SUFFIXES:
+            yield match
+
+
+def _walk(folder: Path, problems: list[InputError]) -> Iterator[Path]:
+    def closed(error: OSError) -> None:
+        problems.append(InputError(f"cannot read the folder {error.filename}: {error.strerror}"))
+
+    for parent, folders, names in os.walk(folder, onerror=closed):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                yield Path(parent, name)
+
+
+def _known_suffixes() -> str:
+    return "known endings are " + ", ".join(sorted(SUFFIXES))
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """One picture as `(H, W, 3)` uint8 RGB, upright by its EXIF orientation.
+
+    Transparency is laid on white, of an animation the first frame is taken, CMYK and palettes become RGB.
+    Grey values of more than 8 bits are scaled: 0..65535 for whole numbers, 0..1, 0..255 or 0..65535 for
+    fractions, whichever their largest value fits, and 0..largest beyond.
+
+    Raises InputError when the file cannot be read, is no image, is damaged, or has more than `MAX_PIXELS`
+    pixels or `MAX_SIDE` on a side; the last is known from the header, before anything is decoded.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            path.stat()  # raises where nothing is there
+            raise InputError(f"{path} is {'a folder' if path.is_dir() else 'no regular file'}, not an image")
+        with path.open("rb") as file:
+            return _decode(file, path)
+    except InputError:
+        raise
+    except UnidentifiedImageError:
+        raise InputError(f"{path} is no image of a known format ({', '.join(FORMATS)})") from None
+    except Image.DecompressionBombError:
+        raise _too_large(path) from None
+    except MemoryError:
+        raise InputError(f"{path} does not fit into memory") from None
+    except (FileNotFoundError, PermissionError) as error:
+        raise _unreachable(path, error) from None
+    except Exception as error:  # noqa: BLE001 - on damaged bytes Pillow's decoders raise nearly anything
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(f"{path} is damaged, cut short or of a rare kind: {reason}") from None
+
+
+def _decode(file: BinaryIO, path: Path) -> NDArray[np.uint8]:
+    if os.fstat(file.fileno()).st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes)")
+    with _quiet():
+        image: Image.Image = Image.open(file, formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
+        raise _too_large(path, image.size)
+    image.load()
+    turn = _UPRIGHT.get(_orientation(image))
+    if turn is not None:
+        image = image.transpose(turn)
+    if image.mode == "F" or image.mode.startswith("I"):
+        grey = _eight_bits(np.asarray(image))
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return np.array(image.convert("RGB"))
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, asked for after decoding: TIFF has been turned by then and says so."""
+    try:
+        with _quiet():
+            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # noqa: BLE001 - a picture is good even where its EXIF is not; what is raised is not documented
+        return 1
+
+
+def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    fractions = values.dtype.kind == "f"
+    grey = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0).clip(min=0)
+    largest = float(grey.max())
+    full = next((top for top in ((1, 255, 65535) if fractions else (65535,)) if largest <= top), largest)
+    return np.rint(grey * (255 / full)).astype(np.uint8)
+
+
+def check_image(array: Any) -> NDArray[np.uint8]:
+    """The array itself when it is a `(H, W, 3)` uint8 RGB picture; raises InputError if not."""
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"an image should be a (H, W, 3) uint8 RGB array, not {type(array).__name__}")
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or array.size == 0:
+        hint = ""
+        if array.dtype != np.uint8:
+            hint = "; scale the values to 0..255 and use .astype(np.uint8)"
+        elif array.ndim == 2:
+            hint = "; repeat grey three times with np.dstack([grey] * 3)"
+        elif array.ndim == 3 and array.shape[2] == 4:
+            hint = "; drop the alpha channel with image[..., :3]"
+        raise InputError(f"an image should be (H, W, 3) uint8 RGB, not {array.shape} {array.dtype}{hint}")
+    return array
+
+
+def _unreachable(path: Path, error: OSError) -> InputError:
+    return InputError(f"cannot read {path}: {(error.strerror or str(error)).lower()}")
+
+
+def _too_large(path: Path, size: tuple[int, int] | None = None) -> InputError:
+    measures = f" ({size[0]:,} x {size[1]:,} pixels)" if size else ""
+    return InputError(
+        f"{path} is too large{measures}: pictures of up to {MAX_PIXELS // 1_000_000} megapixels "
+        f"and {MAX_SIDE:,} pixels a side are read; scale it down first"
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences Pillow's warnings; the lock is there since all threads share Python's filters."""
+    with _quiet_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
