@@ -13,6 +13,17 @@ from mien.labels import LABELS
 
 UNCERTAIN = "uncertain"
 
+_COLUMNS: dict[str, tuple[type, tuple[int, ...]]] = {
+    "boxes": (np.float32, (4,)),
+    "scores": (np.float32, ()),
+    "landmarks": (np.float32, (5, 2)),
+    "probs": (np.float32, (len(LABELS),)),
+    "ids": (np.int64, ()),
+    "raw_probs": (np.float32, (len(LABELS),)),
+    "quality": (np.float32, ()),
+}
+"""Per-face columns: dtype and the shape behind n."""
+
 
 @dataclass(frozen=True, eq=False)
 class Faces:
@@ -25,6 +36,8 @@ class Faces:
                 mouth, right and left as the person has them; NaN where the detector gives none
     probs       (n, 7) float32 in the order of `mien.labels.LABELS`, rows sum to one; None before classification
     ids         (n,) int64 track ids; None where nobody is followed
+    raw_probs   (n, 7) float32, the probabilities of this frame alone where `probs` are smoothed over time; else None
+    quality     (n,) float32 in 0..1, how well the face can be read (size, sharpness, pose, score); None if not judged
     frame       index of the frame in its source, from 0
     time        seconds from the start of the source, by the container's own timestamps; 0 for a picture
     source      path or URL, empty for an array
@@ -37,6 +50,8 @@ class Faces:
     landmarks: NDArray[np.float32]
     probs: NDArray[np.float32] | None = None
     ids: NDArray[np.int64] | None = None
+    raw_probs: NDArray[np.float32] | None = None
+    quality: NDArray[np.float32] | None = None
     frame: int = 0
     time: float = 0.0
     source: str = ""
@@ -47,13 +62,9 @@ class Faces:
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
-        self._column("boxes", np.float32, (n, 4))
-        self._column("scores", np.float32, (n,))
-        self._column("landmarks", np.float32, (n, 5, 2))
-        if self.probs is not None:
-            self._column("probs", np.float32, (n, len(LABELS)))
-        if self.ids is not None:
-            self._column("ids", np.int64, (n,))
+        for name, (dtype, shape) in _COLUMNS.items():
+            if getattr(self, name) is not None:
+                self._column(name, dtype, (n, *shape))
 
     def _column(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
         column: NDArray[Any] = np.array(getattr(self, name), dtype)
@@ -81,14 +92,8 @@ class Faces:
         chosen = np.asarray(index)
         if chosen.dtype != bool:
             chosen = chosen.astype(np.intp)
-        return replace(
-            self,
-            boxes=self.boxes[chosen],
-            scores=self.scores[chosen],
-            landmarks=self.landmarks[chosen],
-            probs=None if self.probs is None else self.probs[chosen],
-            ids=None if self.ids is None else self.ids[chosen],
-        )
+        columns = {name: getattr(self, name) for name in _COLUMNS}
+        return replace(self, **{name: column[chosen] for name, column in columns.items() if column is not None})
 
     @property
     def confidences(self) -> NDArray[np.float32]:

@@ -1,0 +1,67 @@
+"""Fixtures for all tests: a real photograph, a tiny but valid model, and the data folder beside the checkout."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mien.labels import LABELS
+from mien.models import Card
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> NDArray[np.uint8]:
+    """A public-domain photograph with one smiling face, `(512, 512, 3)` uint8 RGB."""
+    from skimage import data
+
+    return np.array(data.astronaut(), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An .onnx file with its card beside it: one linear layer with fixed random weights, `(n, 1, 48, 48)` in,
+    logits `(n, 7)` out. It knows nothing of faces, but everything that carries a real model carries it."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    size = 48
+    weights = np.random.default_rng(0).normal(0, 0.05, (size * size, len(LABELS))).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["image"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 1, size, size])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", len(LABELS)])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    path = tmp_path_factory.mktemp("model") / "tiny.onnx"
+    content: bytes = model.SerializeToString()
+    path.write_bytes(content)
+    card = Card(
+        name="tiny",
+        labels=LABELS,
+        input_size=size,
+        mean=0.5,
+        std=0.25,
+        sha256=hashlib.sha256(content).hexdigest(),
+        parameters=weights.size,
+    )
+    path.with_suffix(".json").write_text(card.model_dump_json(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with FER2013 and detector weights beside the checkout; skips the test where there is none."""
+    folder = Path(__file__).parents[1].parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs the shared data folder beside the checkout")
+    return folder

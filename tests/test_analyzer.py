@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import mien
+from mien.errors import InputError
+from mien.labels import LABELS
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> mien.Analyzer:
+    return mien.load(detector="haar")
+
+
+def test_the_astronaut_smiles(analyzer: mien.Analyzer, astronaut: NDArray[np.uint8]) -> None:
+    faces = analyzer.analyze(astronaut)
+    assert faces.labels() == ["happy"]
+    assert faces.model == "base"
+    assert faces.probs is not None
+    assert faces.probs.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_astronaut_smiles_for_yunet(shared: Path, astronaut: NDArray[np.uint8]) -> None:
+    analyzer = mien.load(detector_weights=shared / "models" / "yunet_n_dynamic.onnx")
+    assert analyzer.analyze(astronaut).labels() == ["happy"]
+
+
+def test_path_and_array_agree(analyzer: mien.Analyzer, astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(astronaut).save(path)
+    by_path, by_array = analyzer.analyze(path), analyzer.analyze(astronaut)
+    assert by_path.source == str(path)
+    assert by_path.probs is not None
+    assert by_array.probs is not None
+    np.testing.assert_array_equal(by_path.probs, by_array.probs)
+
+
+def test_wrong_input_is_named(analyzer: mien.Analyzer) -> None:
+    with pytest.raises(InputError, match="uint8"):
+        analyzer.analyze(np.zeros((10, 10, 3), np.float32))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="nowhere"):
+        analyzer.analyze("nowhere.jpg")
+
+
+def test_no_face(analyzer: mien.Analyzer) -> None:
+    faces = analyzer.analyze(np.full((64, 64, 3), 90, np.uint8))
+    assert len(faces) == 0
+    assert faces.probs is not None
+    assert faces.probs.shape == (0, len(LABELS))
+
+
+def test_threads_do_not_disturb_each_other(analyzer: mien.Analyzer, astronaut: NDArray[np.uint8]) -> None:
+    mirrored = np.ascontiguousarray(astronaut[:, ::-1])
+    expected = [analyzer.analyze(image).to_dict() for image in (astronaut, mirrored)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(analyzer.analyze, [astronaut, mirrored] * 6))
+    assert [r.to_dict() for r in results] == expected * 6
+
+
+def test_crops_in_the_training_framing(analyzer: mien.Analyzer) -> None:
+    crops = np.random.default_rng(0).integers(0, 255, (5, 60, 52), np.uint8)
+    probabilities = analyzer.classify(crops)
+    assert probabilities.shape == (5, 7)
+    assert probabilities.dtype == np.float32
+
+
+def test_analysis_needs_no_torch() -> None:
+    import subprocess
+
+    code = (
+        "import sys, numpy, mien; mien.load(detector='haar').analyze(numpy.zeros((50, 50, 3), 'uint8'));"
+        "print([m for m in ('torch', 'sklearn', 'matplotlib', 'polars') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
