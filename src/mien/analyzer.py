@@ -11,7 +11,7 @@ from mien import models
 from mien.classify import Classifier
 from mien.detect import Detector, load_detector
 from mien.faces import Faces
-from mien.media import read_image
+from mien.media import check_image, read_image
 
 
 class Analyzer:
@@ -29,6 +29,7 @@ class Analyzer:
         source = ""
         if isinstance(image, str | Path):
             source, image = str(image), read_image(image)
+        image = check_image(image)
         faces = self.detector.detect(image).replace(source=source)
         return self.classifier.classify(image, faces)
 

@@ -31,23 +31,29 @@ def home() -> Path:
     return Path(platformdirs.user_cache_dir("mien"))
 
 
-def yunet(*, retry: bool = False, progress: bool = False) -> Path:
+def yunet(*, retry: bool = False) -> Path:
     """The YuNet detector file (323 kB, Apache-2.0), downloaded at first use and checked against its SHA-256.
 
-    `retry` tries the network even when it failed within the last hour; `progress` shows a bar. Raises FetchError
-    when the file is not there and cannot be had, or is not what it should be.
+    `retry` tries the network even when it failed within the last hour. Raises FetchError when the file is not there
+    and cannot be had, or is not what it should be.
     """
     folder = home()
     target, failed = folder / YUNET_FILE, folder / f"{YUNET_FILE}.unreachable"
-    if target.is_file():
-        if hashlib.sha256(target.read_bytes()).hexdigest() == YUNET_SHA256:
+    try:
+        cached = target.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        cached = None
+    except OSError as error:
+        raise FetchError(f"cannot read {target}: {error.strerror}") from None
+    if cached is not None:
+        if hashlib.sha256(cached).hexdigest() == YUNET_SHA256:
             return target
         raise FetchError(f"{target} is not YuNet (its SHA-256 differs); delete it and run: mien fetch")
     if not retry and _age(failed) < RETRY_AFTER_SECONDS:
         raise FetchError("YuNet could not be downloaded a short while ago; connect to a network and run: mien fetch")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _download(target, progress)
+        _download(target)
     except OSError as error:  # requests' errors are OSErrors too
         _remember(failed)
         raise FetchError(
@@ -58,11 +64,11 @@ def yunet(*, retry: bool = False, progress: bool = False) -> Path:
     return target
 
 
-def _download(target: Path, progress: bool) -> None:
+def _download(target: Path) -> None:
     import pooch
 
     pooch.get_logger().setLevel("ERROR")
-    downloader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS), progressbar=progress)
+    downloader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS))
     try:  # pooch writes a temporary file beside the target, checks the hash and renames
         pooch.retrieve(
             YUNET_URL, known_hash=f"sha256:{YUNET_SHA256}", fname=target.name, path=target.parent, downloader=downloader

@@ -6,8 +6,9 @@ import glob
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import takewhile
 from pathlib import Path
 from threading import Lock
@@ -124,12 +125,25 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     pixels or `MAX_SIDE` on a side; the last is known from the header, before anything is decoded.
     """
     path = Path(path)
-    try:
+    with _in_one_sentence(path):
         if not path.is_file():
             path.stat()  # raises where nothing is there
             raise InputError(f"{path} is {'a folder' if path.is_dir() else 'no regular file'}, not an image")
         with path.open("rb") as file:
             return _decode(file, path)
+
+
+def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
+    """As `read_image`, for an image file's content; errors call it `name`."""
+    with _in_one_sentence(Path(name)):
+        return _decode(BytesIO(content), Path(name))
+
+
+@contextmanager
+def _in_one_sentence(path: Path) -> Iterator[None]:
+    """Whatever reading a picture raises becomes an InputError."""
+    try:
+        yield
     except InputError:
         raise
     except UnidentifiedImageError:
@@ -146,13 +160,15 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 
 def _decode(file: BinaryIO, path: Path) -> NDArray[np.uint8]:
-    if os.fstat(file.fileno()).st_size == 0:
+    if file.seek(0, os.SEEK_END) == 0:
         raise InputError(f"{path} is empty (0 bytes)")
+    file.seek(0)
     with _quiet():
         image: Image.Image = Image.open(file, formats=FORMATS)
     if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise _too_large(path, image.size)
-    image.load()
+    with _quiet() if image.format == "TIFF" else nullcontext():  # TIFF reads its tags again while it loads
+        image.load()
     turn = _UPRIGHT.get(_orientation(image))
     if turn is not None:
         image = image.transpose(turn)
