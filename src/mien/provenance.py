@@ -22,8 +22,13 @@ def provenance() -> dict[str, Any]:
         "machine": machine(),
         "python": platform.python_version(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([_program(), *sys.argv[1:]]),
     }
+
+
+def _program() -> str:
+    path = Path(sys.argv[0])
+    return "mien" if path.name == "__main__.py" else path.name
 
 
 def machine() -> str:

@@ -5,18 +5,19 @@
                          `id % 256` (row by row) of sheet `id // 256`
     DIR/set.json         crop size, number of images, how it was packed
 
-Any viewer opens the sheets and any spreadsheet the manifest. FER2013 takes 55 MiB and loads in about a second.
+Any viewer opens the sheets and any spreadsheet the manifest. FER2013 takes 55 MiB and loads in a second or so.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -32,6 +33,8 @@ GRID = 16
 PER_SHEET = GRID * GRID
 COLUMNS = ("id", "source", "split", "label", "votes", "hash", "flags")
 FORMAT = "contact sheets of 16x16 grey crops, lossless WebP"
+VERSION = 1
+MAX_SIZE = 512
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class PreparedSet:
 
     `images` (n, S, S) uint8 grey; `labels` (n,) int64 in the order of `mien.labels.LABELS`; `votes` (n, 10)
     uint8 counts in the order of `FERPLUS_COLUMNS`, all zero where nobody voted; `splits`, `sources`, `hashes`
-    and `flags` (n,) strings.
+    (`image_hash` of each) and `flags` (words with spaces between) (n,) strings.
     """
 
     images: NDArray[np.uint8]
@@ -61,28 +64,57 @@ class PreparedSet:
             self.sources[index], self.hashes[index], self.flags[index],
         )  # fmt: skip
 
+    def flagged(self, flag: str) -> NDArray[np.bool_]:
+        """Which rows (n,) carry a flag."""
+        return np.array([flag in flags.split() for flags in self.flags], bool)
+
     def split(self, name: str, *, without_flags: tuple[str, ...] = ()) -> PreparedSet:
         """The rows of one split, less those that carry any of the flags; raises DataError if none is left."""
         wanted = split_name(name)
         keep = self.splits == wanted
         for flag in without_flags:
-            keep &= ~np.array([flag in f.split() for f in self.flags], bool)
+            keep &= ~self.flagged(flag)
         if not keep.any():
             have = ", ".join(f"{s} ({(self.splits == s).sum()})" for s in SPLITS if (self.splits == s).any())
             raise DataError(f"no image in split {wanted!r}; the set has {have or 'no image at all'}")
         return self.take(keep)
 
 
+def image_hash(image: NDArray[np.uint8]) -> str:
+    """BLAKE2b of the pixels, 8 bytes in hex: equal for exact copies, and the seal of each image on disk."""
+    return hashlib.blake2b(image.tobytes(), digest_size=8).hexdigest()
+
+
+def check_target(folder: Path) -> None:
+    """Raises DataError when `folder` holds something that is no prepared set; `save` would not replace it."""
+    free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not free and not (folder / "set.json").exists():
+        raise DataError(f"{folder} exists and is not a prepared set; name an empty or new folder with --out")
+
+
 def save(folder: Path, data: PreparedSet, progress: Callable[[int], object] = lambda n: None) -> None:
     """Write a prepared set beside `folder` and rename it into place, replacing an older prepared set.
 
-    `progress` is called with the number of images of each finished sheet.
+    `progress` is called with the number of images of each finished sheet. A run that is killed leaves the
+    older set whole. Raises DataError when `folder` holds something else, or when it cannot be written.
     """
-    if folder.exists() and not (folder / "set.json").exists() and any(folder.iterdir()):
-        raise DataError(f"{folder} exists and is not a prepared set; name an empty or new folder with --out")
-    working = folder.with_name(folder.name + ".part")
-    shutil.rmtree(working, ignore_errors=True)
-    (working / "sheets").mkdir(parents=True)
+    folder = folder.resolve()
+    check_target(folder)
+    working = folder.with_name(f".{folder.name}.part")
+    try:
+        shutil.rmtree(working, ignore_errors=True)
+        _write(working, data, progress)
+        if folder.exists():
+            folder.rename(working / "replaced")
+        working.rename(folder)
+        shutil.rmtree(folder / "replaced", ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(working, ignore_errors=True)
+        raise DataError(f"cannot write {folder}: {error.strerror or error}") from None
+
+
+def _write(folder: Path, data: PreparedSet, progress: Callable[[int], object]) -> None:
+    (folder / "sheets").mkdir(parents=True)
     size = data.images.shape[1]
 
     def pack(first: int) -> int:
@@ -91,40 +123,29 @@ def save(folder: Path, data: PreparedSet, progress: Callable[[int], object] = la
         tiles[: len(chunk)] = chunk
         sheet = tiles.reshape(GRID, GRID, size, size).transpose(0, 2, 1, 3).reshape(GRID * size, GRID * size)
         Image.fromarray(sheet).save(
-            working / "sheets" / f"{first // PER_SHEET:04d}.webp", lossless=True, method=4, quality=75
+            folder / "sheets" / f"{first // PER_SHEET:04d}.webp", lossless=True, method=4, quality=75
         )
         return len(chunk)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for count in pool.map(pack, range(0, len(data), PER_SHEET)):
             progress(count)
-    with (working / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for i in range(len(data)):
+            label = LABELS[data.labels[i]]
             votes = " ".join(map(str, data.votes[i])) if data.votes[i].any() else ""
-            writer.writerow(
-                (i, data.sources[i], data.splits[i], LABELS[data.labels[i]], votes, data.hashes[i], data.flags[i])
-            )
-    about = {"format": FORMAT, "version": 1, "size": size, "images": len(data), "vote_columns": FERPLUS_COLUMNS}
-    (working / "set.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    if folder.exists():
-        shutil.rmtree(folder)
-    working.rename(folder)
+            writer.writerow((i, data.sources[i], data.splits[i], label, votes, data.hashes[i], data.flags[i]))
+    about = {"format": FORMAT, "version": VERSION, "size": size, "images": len(data)}
+    about["vote_columns"] = FERPLUS_COLUMNS
+    (folder / "set.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def load(folder: Path) -> PreparedSet:
     """Read a prepared set whole; raises DataError where `folder` holds none or a part of it is damaged."""
-    try:
-        about = json.loads((folder / "set.json").read_text(encoding="utf-8"))
-        size, count = int(about["size"]), int(about["images"])
-    except FileNotFoundError:
-        raise DataError(f"{folder} is not a prepared set (no set.json); make one with: mien data prepare") from None
-    except (ValueError, KeyError) as error:
-        raise DataError(f"{folder / 'set.json'} is damaged ({error}); prepare the set again") from None
-    rows = list(_rows(folder / "manifest.csv"))
-    if len(rows) != count:
-        raise DataError(f"{folder} is damaged: manifest of {len(rows)} rows for {count} images; prepare it again")
+    size, count = _about(folder)
+    rows = _read_manifest(folder / "manifest.csv", count)
     images = np.empty((count, size, size), np.uint8)
 
     def unpack(first: int) -> None:
@@ -135,29 +156,64 @@ def load(folder: Path) -> PreparedSet:
             raise DataError(f"{path} is missing or damaged; prepare the set again")
         grey = sheet if sheet.ndim == 2 else sheet[..., 0]
         tiles = grey.reshape(GRID, size, GRID, size).transpose(0, 2, 1, 3).reshape(PER_SHEET, size, size)
-        images[first : first + PER_SHEET] = tiles[: count - first]
+        last = min(first + PER_SHEET, count)
+        images[first:last] = tiles[: last - first]
+        if any(image_hash(images[i]) != rows.hashes[i] for i in range(first, last)):
+            raise DataError(f"{path} does not hold the images of the manifest; prepare the set again")
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(unpack, range(0, count, PER_SHEET)))
-    number = {name: i for i, name in enumerate(LABELS)}
-    votes = np.zeros((count, len(FERPLUS_COLUMNS)), np.uint8)
-    for i, row in enumerate(rows):
-        if row["votes"]:
-            votes[i] = [int(v) for v in row["votes"].split()]
-    return PreparedSet(
-        images,
-        np.array([number[row["label"]] for row in rows], np.int64),
-        votes,
-        *(np.array([row[c] for row in rows], np.str_) for c in ("split", "source", "hash", "flags")),
-    )
+    return replace(rows, images=images)
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def manifest_hash(folder: Path) -> str:
+    """SHA-256 of the manifest, which holds every image's hash: says exactly which data a number comes from."""
+    return hashlib.sha256((folder / "manifest.csv").read_bytes()).hexdigest()
+
+
+def _about(folder: Path) -> tuple[int, int]:
+    """Side of the crops and number of images."""
+    path = folder / "set.json"
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise DataError(f"{path} should have the columns {', '.join(COLUMNS)}; prepare the set again")
-            yield from reader
+        about = json.loads(path.read_text(encoding="utf-8"))
+        version, size, count = (int(about[key]) for key in ("version", "size", "images"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{folder} is not a prepared set (no set.json); make one with: mien data prepare") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error}); prepare the set again") from None
+    if version != VERSION:
+        raise DataError(f"{path} is of version {version}, this mien reads {VERSION}; prepare the set again")
+    if not 1 <= size <= MAX_SIZE or count < 0:
+        raise DataError(f"{path} is damaged ({count} images of size {size}); prepare the set again")
+    return size, count
+
+
+def _read_manifest(path: Path, count: int) -> PreparedSet:
+    """All columns but the images."""
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            header, *rows = csv.reader(file)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; prepare the set again") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} is damaged ({error}); prepare the set again") from None
+    if tuple(header) != COLUMNS:
+        raise DataError(f"{path} should have the columns {', '.join(COLUMNS)}; prepare the set again")
+    if len(rows) != count:
+        raise DataError(f"{path} is damaged: {len(rows)} rows for {count} images; prepare the set again")
+    number = {name: i for i, name in enumerate(LABELS)}
+    labels = np.empty(count, np.int64)
+    votes = np.zeros((count, len(FERPLUS_COLUMNS)), np.uint8)
+    for i, row in enumerate(rows):
+        try:
+            index, _, split, label, voted, _, _ = row
+            labels[i] = number[label]
+            if voted:
+                votes[i] = [int(v) for v in voted.split()]
+            if int(index) != i or split not in SPLITS:
+                raise ValueError("id or split")
+        except (ValueError, KeyError, OverflowError):
+            raise DataError(f"{path}: row {i} is damaged; prepare the set again") from None
+    _, sources, splits, _, _, hashes, flags = zip(*rows, strict=True) if rows else [()] * len(COLUMNS)
+    text = (np.array(column, np.str_) for column in (splits, sources, hashes, flags))
+    return PreparedSet(np.empty((count, 0, 0), np.uint8), labels, votes, *text)
