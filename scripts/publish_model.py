@@ -1,0 +1,58 @@
+"""Put an exported network into the package with its measured scores, and write MODEL_CARD.md from them.
+
+    python scripts/publish_model.py runs/base/base.onnx --run runs/base --data sets/fer2013
+
+Every number of the model card comes from this command: it evaluates the network on PublicTest and PrivateTest
+through the code that users run, adds the scores to the card and draws the pictures in docs/images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from mien import models
+from mien.data import prepared
+from mien.evaluate.plots import save_confusion, save_reliability
+from mien.evaluate.run import Scores, evaluate
+
+ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS, IMAGES = ROOT / "src" / "mien" / "weights", ROOT / "docs" / "images"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="the exported .onnx, its card beside it")
+    parser.add_argument("--run", type=Path, required=True, help="the run folder, for its curves")
+    parser.add_argument("--data", type=Path, required=True, help="a prepared set of FER2013 with FER+ votes")
+    args = parser.parse_args()
+
+    model = models.load(args.model)
+    data, manifest = prepared.load(args.data), prepared.manifest_hash(args.data)
+    scores = {split: evaluate(model, data, split, manifest_sha256=manifest) for split in ("validation", "test")}
+    card = model.card.model_copy(update={"scores": {split: compact(s) for split, s in scores.items()}})
+    WEIGHTS.mkdir(exist_ok=True)
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    (WEIGHTS / f"{card.name}.onnx").write_bytes(model.weights)
+    models.save_card(WEIGHTS / f"{card.name}.json", card)
+    save_confusion(scores["test"], IMAGES / "confusion.png")
+    save_reliability(scores["test"], IMAGES / "reliability.png")
+    shutil.copy(args.run / "curves.png", IMAGES / "curves.png")
+    template = (Path(__file__).parent / "model_card.md.jinja").read_text("utf-8")
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["percent"] = lambda share, digits=1: f"{100 * share:.{digits}f}"
+    text = environment.from_string(template).render(card=card, size=len(model.weights), **scores)
+    (ROOT / "MODEL_CARD.md").write_text(text, encoding="utf-8")
+
+
+def compact(scores: Scores) -> dict[str, Any]:
+    """What of the scores travels on the card: all but the bins of the reliability diagram."""
+    return scores.model_dump(mode="json", exclude={"calibrated": {"bins"}, "uncalibrated": {"bins"}})
+
+
+if __name__ == "__main__":
+    main()
