@@ -115,3 +115,10 @@ def _verified(name: str, weights: bytes, text: str) -> Model:
             f"the file has {digest[:12]}; export or install the model again"
         )
     return Model(card, weights)
+
+
+def save_card(path: Path, card: Card) -> None:
+    """Write a card aside and rename it into place."""
+    working = path.with_suffix(".part")
+    working.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    working.replace(path)

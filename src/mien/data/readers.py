@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import DataError, InputError, MissingExtraError
+from mien.images import decode_image, read_image
 from mien.labels import FER2013_ORDER, FERPLUS_COLUMNS, LABELS, expression, find_label, find_split
 from mien.labels import split as split_name
-from mien.media import decode_image, find_images, read_image
+from mien.media import find_images
 
 _USAGES = ("Training", "PublicTest", "PrivateTest")
 _VOTE_HEADER = (

@@ -3,163 +3,159 @@
 from __future__ import annotations
 
 import copy
-import csv
-import json
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mien.data import prepared
 from mien.data.prepared import PreparedSet
-from mien.errors import DataError
+from mien.errors import DataError, MienError, RecipeError
+from mien.labels import LABELS
 from mien.train.augment import augment
-from mien.train.nets import ResidualNet
-from mien.train.recipe import Recipe
+from mien.train.nets import ResidualNet, normalise, parameter_count
+from mien.train.plots import TensorBoard, draw_curves
+from mien.train.recipe import OptimTable, Recipe
+from mien.train.run_folder import Epoch, RunFolder, State
 from mien.train.targets import Targets, make_targets
 
-MEAN, STD = 0.508, 0.255
-"""Of FER2013's training pixels in 0..1; written to the card, read from there ever after."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of metrics.csv. Losses in nats, learning rate at the epoch's end, seconds for the epoch."""
-
-    epoch: int
-    size: int
-    lr: float
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    images_per_second: float
-    seconds: float
-
-
-Watch = Callable[[int, int, Epoch | None], object]
-"""Called with (images done in this epoch, images in an epoch, the epoch's line once it is complete)."""
+Watch = Callable[[int, int, int, Epoch | None], object]
+"""Called every few steps with (epoch from 1, images done in it, images in it, None), and with the epoch's line
+in place of None once it is complete and saved."""
 
 
 def fit(
-    recipe: Recipe, data: PreparedSet, folder: Path, *, device: str = "cpu", resume: bool = False,
-    watch: Watch = lambda done, of, line: None,
+    recipe: Recipe, data_folder: Path, run_folder: Path, *, device: str = "cpu", threads: int | None = None,
+    resume: bool = False, watch: Watch = lambda epoch, done, of, line: None,
 ) -> list[Epoch]:  # fmt: skip
-    """Train `recipe` on `data`; weights, checkpoint and metrics go to the run folder.
+    """Train `recipe` on a prepared set; what it leaves in the run folder is told in `mien.train.run_folder`.
 
     Every epoch draws its order, its augmentation and its dropout from (seed, epoch) alone, so a run resumed
-    from its checkpoint, which is written after each epoch, ends where the uninterrupted run would have.
-    Writes `checkpoint.safetensors` (to resume), `best.safetensors` (averaged weights of the best validation
-    accuracy so far) and `metrics.csv`. Raises DataError when `folder` holds a run and `resume` is not set.
+    from its checkpoint, which is written after each epoch, ends where the uninterrupted run would have, to the
+    last bit on the same machine with the same number of `threads` (None: as torch has it).
+    Returns the epochs' lines, also when a resumed run was finished already. Raises DataError or RecipeError
+    when the folder holds another run, the data cannot be learned from, or the loss stops being finite.
     """
-    checkpoint = folder / "checkpoint.safetensors"
-    if checkpoint.exists() and not resume:
-        raise DataError(f"{folder} holds a run already; add --resume to go on with it, or name a new folder with --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
-
+    if threads:
+        torch.set_num_threads(threads)
     optim = recipe.optim
+    data = prepared.load(data_folder)
     train = data.split(recipe.data.train_split, without_flags=recipe.data.drop_flags)
     validation = data.split(recipe.data.validation_split)
-    batches = _Batches(train, make_targets(train, optim), optim.batch_size, device)
-    steps = len(batches) * optim.epochs
+    _refuse_single_class(train, recipe.data.train_split)
 
     torch.manual_seed(recipe.seed)
     net = ResidualNet(recipe.model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = copy.deepcopy(net).eval().requires_grad_(False)
-    optimizer = torch.optim.SGD(_decay_groups(net, optim.weight_decay), lr=optim.lr, momentum=optim.momentum,
-                                nesterov=optim.momentum > 0)  # fmt: skip
-    history: list[Epoch] = []
-    if checkpoint.exists():
-        history = _load_checkpoint(checkpoint, net, average, optimizer)
+    optimizer = torch.optim.SGD(
+        _decay_groups(net, optim.weight_decay), lr=optim.lr, momentum=optim.momentum, nesterov=optim.momentum > 0
+    )
+    state = State(net, copy.deepcopy(net).eval().requires_grad_(False), optimizer, [])
 
-    for epoch in range(len(history), optim.epochs):
-        began = time.perf_counter()
-        torch.manual_seed(recipe.seed * 100_003 + epoch)  # dropout
-        generator = torch.Generator(device).manual_seed(recipe.seed * 100_003 + epoch)
-        size = _size_at(recipe, epoch)
-        net.train()
-        loss_sum = torch.zeros((), device=device)
-        correct = torch.zeros((), device=device)
-        seen = 0
-        for step, (images, labels, label_target, vote_target, vote_weight) in enumerate(batches.shuffled(generator)):
-            now = epoch * len(batches) + step
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(now / len(batches), recipe)
-            x = normalise(augment(images, size, recipe.augment, generator))
-            with torch.autocast(torch.device(device).type, torch.bfloat16):
-                outputs = net(x.contiguous(memory_format=torch.channels_last))
-            loss = F.cross_entropy(outputs[0].float(), label_target)
-            objective = loss
-            if len(outputs) > 1 and optim.vote_weight > 0:
-                vote_loss = F.cross_entropy(outputs[1].float(), vote_target, reduction="none")
-                objective = loss + optim.vote_weight * (vote_loss * vote_weight).mean()
-            optimizer.zero_grad(set_to_none=True)
-            objective.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            _update_average(average, net, min(optim.average_decay, (1 + now) / (10 + now)))
-            loss_sum += loss.detach() * len(images)
-            correct += (outputs[0].argmax(1) == labels).sum()
-            seen += len(images)
-            if step % 8 == 7:
-                watch(seen, len(train), None)
-        logits = predict_logits(average, validation.images, recipe.model.input_size, device)
-        truth = torch.from_numpy(validation.labels)
-        seconds = time.perf_counter() - began
-        line = Epoch(
-            epoch=epoch + 1, size=size, lr=learning_rate((epoch + 1) * len(batches) / len(batches), recipe),
-            train_loss=float(loss_sum) / seen, train_accuracy=float(correct) / seen,
-            validation_loss=float(F.cross_entropy(logits, truth)),
-            validation_accuracy=float((logits.argmax(1) == truth).float().mean()),
-            images_per_second=seen / seconds, seconds=seconds,
-        )  # fmt: skip
-        if not math.isfinite(line.train_loss):
-            raise DataError(f"the loss is no longer finite in epoch {epoch + 1}; lower optim.lr (now {optim.lr})")
-        best = max((e.validation_accuracy for e in history), default=0.0)
-        history.append(line)
-        if line.validation_accuracy > best:
-            _write(folder / "best.safetensors", dict(average.state_dict()), {"epoch": str(epoch + 1)})
-        _save_checkpoint(checkpoint, net, average, optimizer, history)
-        _write_metrics(folder / "metrics.csv", history)
-        watch(len(train), len(train), line)
-    _write(folder / "last.safetensors", dict(average.state_dict()), {"epoch": str(optim.epochs)})
-    return history
+    run = RunFolder(run_folder)
+    facts = {
+        "parameters": parameter_count(net),
+        "data": {
+            "train": len(train),
+            "validation": len(validation),
+            "sha256": prepared.manifest_hash(data_folder),
+        },
+    }
+    run.check(recipe, facts, resume=resume)
+    if run.finished:
+        return run.history()
+    run.begin(recipe, device, facts)
+    if run.checkpoint.exists():
+        run.restore(state)
+
+    batches = _Batches(train, make_targets(train, optim), optim.batch_size, device)
+    truth = torch.from_numpy(validation.labels)
+    with closing(TensorBoard(run.tensorboard)) as board:
+        try:
+            for epoch in range(len(state.history), optim.epochs):
+                began = time.perf_counter()
+                train_loss, train_accuracy = _train_epoch(epoch, state, batches, recipe, watch)
+                logits = predict_logits(state.average, validation.images, recipe.model.input_size, device)
+                seconds = time.perf_counter() - began
+                line = Epoch(
+                    epoch=epoch + 1, size=size_at(recipe, epoch), lr=learning_rate(epoch + 1, optim),
+                    train_loss=train_loss, train_accuracy=train_accuracy,
+                    validation_loss=float(F.cross_entropy(logits, truth)),
+                    validation_accuracy=float((logits.argmax(1) == truth).float().mean()),
+                    images_per_second=batches.images_per_epoch / seconds, seconds=seconds,
+                )  # fmt: skip
+                _refuse_not_finite(line.validation_loss, epoch, len(batches), optim)
+                state.history.append(line)
+                run.record(state)
+                board.log(line)
+                watch(epoch + 1, batches.images_per_epoch, batches.images_per_epoch, line)
+        finally:
+            draw_curves(state.history, run.curves, recipe.name)
+    run.finish(state)
+    return state.history
 
 
-def normalise(images: Tensor) -> Tensor:
-    """Pixels in 0..1 to the network's input."""
-    return (images - MEAN) / STD
+def _train_epoch(epoch: int, state: State, batches: _Batches, recipe: Recipe, watch: Watch) -> tuple[float, float]:
+    """Every image once, less those that fill no batch; returns training loss and accuracy."""
+    optim, device = recipe.optim, batches.device
+    torch.manual_seed(recipe.seed * 100_003 + epoch)  # dropout
+    generator = torch.Generator(device).manual_seed(recipe.seed * 100_003 + epoch)
+    size, table = size_at(recipe, epoch), recipe.augment.scaled(strength_at(epoch, recipe.optim))
+    loss_sum, correct = torch.zeros((), device=device), torch.zeros((), device=device)
+    state.net.train()
+    for step, (images, labels, label_target, vote_target, vote_weight) in enumerate(batches.shuffled(generator)):
+        now = epoch * len(batches) + step
+        for group in state.optimizer.param_groups:
+            group["lr"] = learning_rate(now / len(batches), optim)
+        x = normalise(augment(images, size, table, generator))
+        with _mixed_precision(device):
+            outputs = state.net(x.contiguous(memory_format=torch.channels_last))
+        loss = F.cross_entropy(outputs[0].float(), label_target)
+        objective = loss
+        if len(outputs) > 1 and optim.vote_weight > 0:
+            vote_loss = F.cross_entropy(outputs[1].float(), vote_target, reduction="none")
+            objective = loss + optim.vote_weight * (vote_loss * vote_weight).mean()
+        state.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(objective)
+        state.optimizer.step()
+        _update_average(state.average, state.net, min(optim.average_decay, (1 + now) / (10 + now)))
+        loss_sum += loss.detach() * len(images)
+        correct += (outputs[0].argmax(1) == labels).sum()
+        if step % 8 == 7 or step + 1 == len(batches):  # now and then: both lines wait for a GPU to catch up
+            _refuse_not_finite(float(loss_sum), epoch, step + 1, optim)
+            watch(epoch + 1, (step + 1) * batches.batch_size, batches.images_per_epoch, None)
+    return float(loss_sum) / batches.images_per_epoch, float(correct) / batches.images_per_epoch
 
 
 @torch.no_grad()
-def predict_logits(net: nn.Module, images: np.ndarray, size: int, device: str) -> Tensor:
-    """Label logits `(n, 7)` float32 on the CPU for grey uint8 crops `(n, S, S)`."""
+def predict_logits(net: nn.Module, images: NDArray[np.uint8], size: int, device: str) -> Tensor:
+    """Label logits `(n, 7)` float32 on the CPU for grey uint8 crops `(n, S, S)`, in mixed precision."""
     out = []
     for first in range(0, len(images), 512):
         x = torch.from_numpy(images[first : first + 512]).to(device).unsqueeze(1).float() / 255
         if x.shape[-1] != size:
             x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
+        with _mixed_precision(device):
             out.append(net(normalise(x).contiguous(memory_format=torch.channels_last))[0].float().cpu())
     return torch.cat(out)
 
 
-def learning_rate(epoch: float, recipe: Recipe) -> float:
-    """Linear warm-up, then half a cosine to zero (Loshchilov and Hutter 2017)."""
-    optim = recipe.optim
+def learning_rate(epoch: float, optim: OptimTable) -> float:
+    """Linear warm-up, then half a cosine to zero (Loshchilov and Hutter 2017); `epoch` from 0, with fractions."""
     if epoch < optim.warmup_epochs:
         return optim.lr * (epoch + 1e-3) / optim.warmup_epochs
-    done = (epoch - optim.warmup_epochs) / max(optim.epochs - optim.warmup_epochs, 1e-9)
+    done = (epoch - optim.warmup_epochs) / (optim.epochs - optim.warmup_epochs)
     return optim.lr * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
-def _size_at(recipe: Recipe, epoch: int) -> int:
+def size_at(recipe: Recipe, epoch: int) -> int:
+    """Side in pixels of the training images in an epoch, counted from 0."""
     size = recipe.model.input_size
     for share, pixels in recipe.optim.sizes:
         if epoch >= share * recipe.optim.epochs:
@@ -167,26 +163,60 @@ def _size_at(recipe: Recipe, epoch: int) -> int:
     return size
 
 
+def strength_at(epoch: int, optim: OptimTable) -> float:
+    """Strength of the augmentation in an epoch, counted from 0: one, and at the end fading to `calm_strength`."""
+    calm = optim.calm_share * optim.epochs
+    faded = (epoch + 1 - (optim.epochs - calm)) / calm if calm else 0.0
+    return 1 - (1 - optim.calm_strength) * min(max(faded, 0.0), 1.0)
+
+
+def find_device(name: str) -> str:
+    """`cpu` or `cuda`; `auto` is CUDA where there is one. Raises MienError on a device that is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise MienError(f"no device {name!r}; use auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise MienError("this torch finds no CUDA device; use --device cpu, or install a CUDA build of torch")
+    return name
+
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+"""Images `(b, 1, S, S)` float32 in 0..1, labels `(b,)`, and the three columns of `Targets`."""
+
+
 class _Batches:
     """The whole training set on the device as uint8, served in shuffled full batches."""
 
     def __init__(self, train: PreparedSet, targets: Targets, batch_size: int, device: str) -> None:
-        self.images = torch.from_numpy(train.images).to(device)
-        self.columns = [
-            torch.from_numpy(column).to(device)
-            for column in (train.labels, targets.labels, targets.votes, targets.vote_weights)
-        ]
-        self.batch_size = min(batch_size, len(train))
         self.device = device
+        self.images, self.labels, self.label_targets, self.vote_targets, self.vote_weights = (
+            torch.from_numpy(column).to(device)
+            for column in (train.images, train.labels, targets.labels, targets.votes, targets.vote_weights)
+        )
+        self.batch_size = min(batch_size, len(train))
+        self.images_per_epoch = len(self) * self.batch_size
 
     def __len__(self) -> int:
         return len(self.images) // self.batch_size
 
-    def shuffled(self, generator: torch.Generator):  # type: ignore[no-untyped-def]
+    def shuffled(self, generator: torch.Generator) -> Iterator[Batch]:
         order = torch.randperm(len(self.images), generator=generator, device=self.device)
-        for i in range(len(self)):
-            index = order[i * self.batch_size : (i + 1) * self.batch_size]
-            yield (self.images[index].unsqueeze(1).float() / 255, *(column[index] for column in self.columns))
+        for index in torch.split(order[: self.images_per_epoch], self.batch_size):
+            yield (
+                self.images[index].unsqueeze(1).float() / 255, self.labels[index],
+                self.label_targets[index], self.vote_targets[index], self.vote_weights[index],
+            )  # fmt: skip
+
+
+def _mixed_precision(device: str) -> torch.autocast:
+    """bfloat16 where the hardware has it: elsewhere a CPU would fall back to code that is many times slower."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu" or _cpu_has_bfloat16())
+
+
+def _cpu_has_bfloat16() -> bool:
+    return torch._C._has_mkldnn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -198,47 +228,21 @@ def _decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, object]
 
 @torch.no_grad()
 def _update_average(average: nn.Module, net: nn.Module, decay: float) -> None:
-    mine, theirs = list(average.state_dict().values()), list(net.state_dict().values())
-    floating = [(a, b) for a, b in zip(mine, theirs, strict=True) if a.is_floating_point()]
-    torch._foreach_lerp_([a for a, _ in floating], [b for _, b in floating], 1 - decay)
+    """Weights and normalisation statistics alike; the count of batches seen is no average."""
+    pairs = zip(average.state_dict().values(), net.state_dict().values(), strict=True)
+    floating = [(mine, theirs) for mine, theirs in pairs if mine.is_floating_point()]
+    torch._foreach_lerp_([mine for mine, _ in floating], [theirs for _, theirs in floating], 1 - decay)
 
 
-def _save_checkpoint(
-    path: Path, net: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, history: list[Epoch]
-) -> None:
-    tensors = {f"net.{k}": v for k, v in net.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
-    for i, state in enumerate(optimizer.state[p] for g in optimizer.param_groups for p in g["params"]):
-        tensors[f"momentum.{i}"] = state["momentum_buffer"]
-    _write(path, tensors, {"history": json.dumps([asdict(line) for line in history])})
+def _refuse_single_class(train: PreparedSet, split: str) -> None:
+    classes = np.unique(train.labels)
+    if len(classes) < 2:
+        raise DataError(f"split {split!r} holds only {LABELS[classes[0]]!r}; training needs two expressions or more")
 
 
-def _load_checkpoint(
-    path: Path, net: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
-) -> list[Epoch]:
-    from safetensors import safe_open
-
-    tensors = load_file(path)
-    net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
-    average.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("average.")})
-    for i, parameter in enumerate(p for g in optimizer.param_groups for p in g["params"]):
-        momentum = tensors[f"momentum.{i}"].to(parameter.device)
-        optimizer.state[parameter]["momentum_buffer"] = momentum.clone(memory_format=torch.preserve_format)
-    with safe_open(path, "pt") as file:
-        return [Epoch(**line) for line in json.loads(file.metadata()["history"])]
-
-
-def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Aside, then renamed: a killed run leaves the last complete file."""
-    working = path.with_suffix(".part")
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, working, metadata)
-    working.replace(path)
-
-
-def _write_metrics(path: Path, history: list[Epoch]) -> None:
-    working = path.with_suffix(".part")
-    with working.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(asdict(history[0])))
-        writer.writeheader()
-        writer.writerows({k: round(v, 6) for k, v in asdict(line).items()} for line in history)
-    working.replace(path)
+def _refuse_not_finite(loss: float, epoch: int, step: int, optim: OptimTable) -> None:
+    if not math.isfinite(loss):
+        raise RecipeError(
+            f"the loss is no longer finite in epoch {epoch + 1}, by step {step}; lower optim.lr (now {optim.lr:g}) "
+            "and train into a new folder; the epochs before are kept"
+        )

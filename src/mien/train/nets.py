@@ -11,6 +11,14 @@ from torch import Tensor, nn
 from mien.labels import LABELS, VOTE_LABELS
 from mien.train.recipe import ModelTable
 
+MEAN, STD = 0.508, 0.255
+"""Of FER2013's training pixels in 0..1; written to the card, read from there ever after."""
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Pixels in 0..1 to the network's input."""
+    return (images - MEAN) / STD
+
 
 class SqueezeExcite(nn.Module):
     """Channel gates from the globally averaged features (Hu et al. 2018), reduced to an eighth."""

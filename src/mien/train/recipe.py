@@ -14,6 +14,7 @@ from mien.errors import RecipeError, did_you_mean
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=16, le=256)]
 
 
 class _Table(BaseModel):
@@ -32,7 +33,7 @@ class DataTable(_Table):
 class ModelTable(_Table):
     """The network; see `mien.train.nets.ResidualNet`."""
 
-    input_size: Annotated[int, Field(ge=16, le=256)] = 48
+    input_size: Side = 48
     stem_width: Count = 64
     stem_stride: Literal[1, 2] = 2
     widths: tuple[Count, ...] = (64, 128, 192)
@@ -73,6 +74,12 @@ class AugmentTable(_Table):
     erase: Share = 0.3
     """Share of images with one rectangle erased (Zhong et al. 2017, Random Erasing)."""
 
+    def scaled(self, strength: float) -> AugmentTable:
+        """The same changes, each weakened to `strength` of itself; the flip stays as it is."""
+        scaled = {key: value * strength for key, value in self if key not in ("flip", "scale")}
+        scale = tuple(s**strength for s in self.scale)
+        return AugmentTable.model_validate({"flip": self.flip, "scale": scale, **scaled})
+
 
 class OptimTable(_Table):
     """How the weights are found."""
@@ -91,8 +98,17 @@ class OptimTable(_Table):
     """Weight of the vote head's loss beside the label head's."""
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Decay per step of the moving average of the weights, which is what is evaluated and shipped."""
-    sizes: tuple[tuple[Share, Count], ...] = ()
+    calm_share: Share = 0.0
+    """Over this last share of the epochs the augmentation fades linearly to `calm_strength`."""
+    calm_strength: Share = 0.3
+    sizes: tuple[tuple[Share, Side], ...] = ()
     """Progressive resolution: from this share of the epochs on, train at this size; empty: input_size."""
+
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> OptimTable:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) should be less than epochs ({self.epochs})")
+        return self
 
 
 class Recipe(_Table):
@@ -109,7 +125,8 @@ class Recipe(_Table):
 
 def shipped() -> list[str]:
     """Names of the recipes inside the package."""
-    return sorted(f.name.removesuffix(".toml") for f in files("mien.recipes").iterdir() if f.name.endswith(".toml"))
+    names = (entry.name for entry in files("mien.recipes").iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def read(name_or_path: str, settings: tuple[str, ...] = ()) -> Recipe:
@@ -123,6 +140,8 @@ def read(name_or_path: str, settings: tuple[str, ...] = ()) -> Recipe:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise RecipeError(f"cannot read recipe {path}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise RecipeError(f"recipe {path} is not TOML: it is no UTF-8 text") from None
     elif name_or_path in shipped():
         text = (files("mien.recipes") / f"{name_or_path}.toml").read_text(encoding="utf-8")
     else:
@@ -166,4 +185,6 @@ def _first_problem(error: ValidationError) -> str:
         for part in first["loc"][:-1]:
             table = table.model_fields[str(part)].annotation
         return f"unknown key {where!r}{did_you_mean(str(first['loc'][-1]), table.model_fields)}"
-    return f"{where or 'recipe'}: {first['msg']} (got {first['input']!r})"
+    if first["type"] == "value_error":  # raised by a table's own check, whose input is the whole table
+        return f"{where}: {first['ctx']['error']}"
+    return f"{where}: {first['msg']} (got {first['input']!r})"

@@ -17,7 +17,7 @@ _VOTE_INDEX = [FERPLUS_COLUMNS.index(name) for name in VOTE_LABELS]
 
 @dataclass(frozen=True)
 class Targets:
-    """`labels (n, 7)` and `votes (n, 8)` float32 distributions; `vote_weights (n,)` is zero where none voted."""
+    """Distributions `labels (n, 7)` and `votes (n, 8)`, float32; `vote_weights (n,)` are zero where none voted."""
 
     labels: NDArray[np.float32]
     votes: NDArray[np.float32]
@@ -59,7 +59,7 @@ def make_targets(train: PreparedSet, table: OptimTable) -> Targets:
     smoothed = one_hot * (1 - table.label_smoothing) + table.label_smoothing / len(LABELS)
     votes, weights = vote_distribution(train.votes)
     voted = weights > 0
-    if voted.any() and table.vote_prior > 0:
+    if table.vote_prior > 0 and len(np.unique(train.labels[voted])) > 1:
         prior = label_given_votes(train.votes[voted], train.labels[voted])
         smoothed[voted] = (1 - table.vote_prior) * one_hot[voted] + table.vote_prior * prior
     return Targets(smoothed, votes, weights)

@@ -1,0 +1,167 @@
+"""`mien train` and `mien export`: a recipe and a prepared set to a run folder, a run folder to a model."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Self
+
+import typer
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from mien.cli.console import err, note, out
+from mien.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from mien.train.recipe import Recipe
+    from mien.train.run_folder import Epoch
+
+_HEADER = "epoch  size      lr  train loss     acc  valid loss     acc     best  img/s"
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe (base, tiny) or the path of a .toml file.")],
+    data: Annotated[Path, typer.Option(help="The prepared set; made by: mien data prepare.")],
+    folder: Annotated[Path | None, typer.Option("--out", help="The run folder.", show_default="runs/NAME")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change a value of the recipe; may be repeated."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that the folder holds.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="torch's own choice")] = None,
+) -> None:
+    """Train a network as a recipe says; Ctrl-C stops, --resume goes on."""
+    _need_train_extra("training")
+    from mien.train.fit import find_device, fit
+    from mien.train.recipe import read
+    from mien.train.run_folder import RunFolder, best
+
+    plan = read(recipe, tuple(settings or ()))
+    run = RunFolder(folder or Path("runs") / plan.name)
+    chosen = find_device(device)
+    finished = run.finished
+    past = run.history() if resume and run.checkpoint.exists() else []
+    try:
+        with _Display(plan, past) as display:
+            history = fit(plan, data, run.path, device=chosen, threads=threads, resume=resume, watch=display.watch)
+    except KeyboardInterrupt:
+        kept = len(run.history()) if run.checkpoint.exists() else 0
+        command = shlex.join(["mien", *(arg for arg in sys.argv[1:] if arg != "--resume"), "--resume"])
+        note(f"stopped; {kept} of {plan.optim.epochs} epochs are kept in {run.path}; go on with: {command}")
+        raise typer.Exit(130) from None
+    if finished:
+        note(f"{run.path} was finished already; nothing was left to train")
+    top = best(history)
+    _say("best", f"{top.validation_accuracy:.2%} validation accuracy in epoch {top.epoch} of {len(history)}")
+    _say("weights", run.weights)
+    _say("curves", run.curves)
+    _say("next", shlex.join(["mien", "export", str(run.path), "--data", str(data)]))
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that mien train wrote.")],
+    data: Annotated[Path, typer.Option(help="The prepared set that the run was trained on.")],
+    target: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.onnx", help="The model.", show_default="RUN/NAME.onnx")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The model's name.", show_default="of --out, else of the recipe")
+    ] = None,
+) -> None:
+    """Write a run's best network as ONNX with its card, compared with torch and calibrated."""
+    _need_train_extra("exporting")
+    from mien.train.export import export as export_run
+    from mien.train.run_folder import RunFolder
+
+    name = name or (target.stem if target else RunFolder(folder).recipe().name)
+    with err.status("exporting") as status:
+        made = export_run(folder, data, target or folder / f"{name}.onnx", name, status.update)
+    megabytes = made.weights.stat().st_size / 1e6
+    _say("weights", f"{made.weights} ({megabytes:.1f} MB)")
+    _say("card", made.card_path)
+    _say("parity", f"logits within {made.difference:.1g} of torch on {made.images} validation images")
+    _say("temperature", f"{made.card.temperature:.3f}")
+    _say("next", shlex.join(["mien", "evaluate", str(made.weights), "--data", str(data), "--split", "test"]))
+
+
+def _say(what: str, value: object) -> None:
+    out.print(f"{what:11} {value}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _need_train_extra(feature: str) -> None:
+    if not all(find_spec(module) for module in ("torch", "safetensors", "onnxscript", "sklearn", "matplotlib")):
+        raise MissingExtraError(feature, "train")
+
+
+class _Display:
+    """One line per epoch on standard error, and on a terminal a bar for the whole run below them.
+
+    The bar counts pixels, not images, so that the ETA knows how much longer epochs of larger images take.
+    """
+
+    def __init__(self, recipe: Recipe, past: list[Epoch]) -> None:
+        from mien.train.fit import size_at
+
+        self._costs = [size_at(recipe, epoch) ** 2 for epoch in range(recipe.optim.epochs)]
+        self._lines = list(past)
+        self._printed = False
+        self._epoch, self._began, self._first = 0, 0.0, 0
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn(), console=err, transient=True,
+            disable=not err.is_terminal, speed_estimate_period=120,
+        )  # fmt: skip
+        self._task = self._progress.add_task("loading", total=sum(self._costs), start=False, rate="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def watch(self, epoch: int, done: int, of: int, line: Epoch | None) -> None:
+        """See `mien.train.fit.Watch`."""
+        if line:
+            self._print(line)
+            return
+        before = sum(self._costs[: epoch - 1])
+        if not self._epoch:
+            self._progress.reset(self._task, completed=before)
+        if self._epoch != epoch:
+            self._epoch, self._began, self._first = epoch, perf_counter(), done
+        rate = (done - self._first) / max(perf_counter() - self._began, 1e-9)
+        self._progress.update(
+            self._task,
+            completed=before + self._costs[epoch - 1] * done / of,
+            description=f"epoch {epoch}/{len(self._costs)}",
+            rate=f"{rate:.0f} images/s" if rate else "",
+        )
+
+    def _print(self, line: Epoch) -> None:
+        from mien.train.run_folder import best
+
+        if not self._printed:
+            err.print(_HEADER, style="bold", highlight=False, soft_wrap=True)
+        self._printed = True
+        self._lines.append(line)
+        top = best(self._lines)
+        mark = "[bold green]*[/]" if top is line else " "
+        err.print(
+            f"{line.epoch:5} {line.size:5} {line.lr:7.4f} {line.train_loss:11.3f} {line.train_accuracy:7.2%} "
+            f"{line.validation_loss:11.3f} {line.validation_accuracy:7.2%}{mark}{top.validation_accuracy:8.2%} "
+            f"{line.images_per_second:6.0f}",
+            highlight=False,
+            soft_wrap=True,
+        )

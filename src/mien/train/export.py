@@ -1,0 +1,219 @@
+"""A run folder's best weights as an ONNX file and its card, proven to compute what torch computes."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from mien.classify import Classifier
+from mien.data import prepared
+from mien.data.prepared import PreparedSet
+from mien.errors import DataError, ModelError
+from mien.labels import LABELS, VOTE_LABELS
+from mien.metrics import fit_temperature
+from mien.models import Card, Model, save_card
+from mien.runtime import Session
+from mien.train.nets import MEAN, STD, ResidualNet, normalise, parameter_count
+from mien.train.recipe import Recipe
+from mien.train.run_folder import RunFolder
+
+TOLERANCE = 1e-3
+"""Largest logit difference to torch, float32."""
+TIE = 1e-4
+"""Where torch's two highest logits are nearer than this, rounding may choose between them."""
+PARITY_IMAGES = 512
+BATCH_SIZES = (1, 7, 64)
+OPSET = 18
+
+
+@dataclass(frozen=True)
+class Exported:
+    """`difference` is the largest found between torch's and ONNX Runtime's logits on `images` images."""
+
+    weights: Path
+    card_path: Path
+    card: Card
+    difference: float
+    images: int
+
+
+def export(
+    run_folder: Path, data_folder: Path, out: Path, name: str, tell: Callable[[str], object] = lambda stage: None
+) -> Exported:
+    """Write `out` (.onnx) and its card (.json beside it) from a run's best weights.
+
+    Input `crops` (batch, 1, S, S) float32, normalised; outputs `logits` (batch, 7) and, with a vote head,
+    `votes` (batch, 8). The temperature is fitted on the validation split of `data_folder`, the prepared set
+    that the run was trained on. Writes nothing and raises ModelError where torch and ONNX Runtime disagree.
+    `tell` hears what is being done, for a progress display.
+    """
+    if out.suffix != ".onnx":
+        raise ModelError(f"{out} should end in .onnx; the card is written beside it as .json")
+    run = RunFolder(run_folder)
+    recipe = run.recipe()
+    net, best_epoch = run.best_net()
+    tell("loading the data")
+    data = prepared.load(data_folder)
+    data_hash = prepared.manifest_hash(data_folder)
+    if run.about().get("data", {}).get("sha256", data_hash) != data_hash:
+        raise DataError(f"{run_folder} was trained on another set than {data_folder}; give the one it was trained on")
+    validation = data.split(recipe.data.validation_split)
+
+    tell("writing the network")
+    weights = to_onnx(net, recipe.model.input_size)
+    tell("comparing it with torch")
+    crops = validation.images[:PARITY_IMAGES]
+    difference = prove_parity(net, weights, crops, recipe.model.input_size)
+    card = Card(
+        name=name,
+        about=recipe.about,
+        labels=LABELS,
+        vote_labels=VOTE_LABELS if recipe.model.vote_head else (),
+        input_size=recipe.model.input_size,
+        mean=MEAN,
+        std=STD,
+        sha256=hashlib.sha256(weights).hexdigest(),
+        parameters=parameter_count(net),
+        data=_describe(data, recipe),
+        provenance=_provenance(run, recipe, best_epoch) | {"data_sha256": data_hash},
+    )
+    tell("fitting the temperature")
+    logits = Classifier(Model(card, weights)).logits(validation.images)[0]
+    card = card.model_copy(update={"temperature": round(fit_temperature(logits, validation.labels), 4)})
+
+    card_path = out.with_suffix(".json")
+    working = out.with_suffix(".part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        working.write_bytes(weights)
+        working.replace(out)
+        save_card(card_path, card)
+    except OSError as error:
+        raise ModelError(f"cannot write {error.filename or out}: {error.strerror}") from None
+    return Exported(out, card_path, card, difference, len(crops))
+
+
+def to_onnx(net: ResidualNet, size: int) -> bytes:
+    """The network as one checked ONNX file with a free batch axis, for crops of `size` pixels."""
+    example = torch.zeros(2, 1, size, size)
+    folded = fold_batch_norm(net)
+    outputs = ["logits", "votes"][: len(folded(example))]
+    with _quiet():
+        program = torch.onnx.export(
+            folded, (example,), dynamo=True, verbose=False, opset_version=OPSET, input_names=["crops"],
+            output_names=outputs, dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )  # fmt: skip
+    assert program is not None
+    model = program.model_proto
+    _strip(model)
+    onnx.checker.check_model(model, full_check=True)
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+def fold_batch_norm(net: ResidualNet) -> ResidualNet:
+    """A copy in evaluation mode with each normalisation folded into the convolution right before it."""
+    folded = copy.deepcopy(net).eval()
+    for module in list(folded.modules()):
+        for (conv_name, conv), (norm_name, norm) in pairwise(list(module.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
+    return folded
+
+
+@torch.no_grad()
+def prove_parity(net: ResidualNet, weights: bytes, images: NDArray[np.uint8], size: int) -> float:
+    """Largest difference of any output between torch (float32, unfolded) and ONNX Runtime on grey uint8 crops.
+
+    All images in batches of 64, and the first 64 also one by one and in sevens. Raises ModelError where a
+    difference passes TOLERANCE or the first choice differs by more than a tie.
+    """
+    session, every = Session(weights, "the exported network"), torch.from_numpy(images)
+    net = net.eval()
+    worst = 0.0
+    for batch_size in BATCH_SIZES:
+        for crops in torch.split(every if batch_size == max(BATCH_SIZES) else every[:64], batch_size):
+            x = _input(crops, size)
+            for ours, theirs in zip(net(x), map(torch.from_numpy, session.run(x.numpy())), strict=True):
+                difference = float((ours - theirs).abs().max())
+                worst = max(worst, difference)
+                if not difference < TOLERANCE:
+                    raise ModelError(
+                        f"the exported network differs from torch by {difference:.2g} (at most {TOLERANCE:g}) in a "
+                        f"batch of {len(x)}; export with the torch and onnxruntime versions that mien names"
+                    )
+                first, second = ours.topk(2).values.T
+                if bool(((ours.argmax(1) != theirs.argmax(1)) & (first - second > TIE)).any()):
+                    raise ModelError(f"the exported network chooses otherwise than torch in a batch of {len(x)}")
+    return worst
+
+
+def _input(crops: Tensor, size: int) -> Tensor:
+    x = crops.unsqueeze(1).float() / 255
+    if x.shape[-1] != size:
+        x = nn.functional.interpolate(x, size=size, mode="bilinear", antialias=True)
+    return normalise(x)
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Remove the exporter's notes, which hold its stack traces and with them paths of this machine."""
+    graph = model.graph
+    model.doc_string = graph.doc_string = ""
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+    for node in graph.node:
+        node.doc_string = ""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns about its own insides on every call."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _describe(data: PreparedSet, recipe: Recipe) -> str:
+    train = data.split(recipe.data.train_split, without_flags=recipe.data.drop_flags)
+    validation = data.split(recipe.data.validation_split)
+    voted = int(train.votes.any(1).sum())
+    return (
+        f"Trained on {len(train):,} images ({voted:,} with annotators' votes) of split {recipe.data.train_split}; "
+        f"weights and temperature chosen on {len(validation):,} images of split {recipe.data.validation_split}."
+    )
+
+
+def _provenance(run: RunFolder, recipe: Recipe, best_epoch: int) -> dict[str, Any]:
+    """What of recipe and run belongs on the card; run.json's command and paths stay at home. A `note` there is by
+    hand, for what a reader of the weights must know."""
+    about = run.about()
+    facts = ("commit", "mien", "python", "torch", "machine", "device", "threads", "started", "finished", "note")
+    return {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "epochs": len(run.history()),
+        "best_epoch": best_epoch,
+        **{key: about[key] for key in facts if key in about},
+    }

@@ -1,0 +1,278 @@
+"""Training: it learns, says what it did, refuses what cannot work, and survives being killed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from training_sets import saved, small_recipe, striped
+
+from mien.data import prepared
+from mien.errors import DataError, ModelError, RecipeError
+from mien.labels import FERPLUS_COLUMNS, LABELS, VOTE_LABELS
+from mien.train.fit import find_device, fit, learning_rate, predict_logits, size_at, strength_at
+from mien.train.nets import normalise
+from mien.train.recipe import OptimTable
+from mien.train.run_folder import Epoch, RunFolder, best
+from mien.train.targets import label_given_votes, make_targets, vote_distribution
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("set") / "striped")
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    fit(small_recipe(), data, folder)
+    return RunFolder(folder)
+
+
+@pytest.fixture(scope="module")
+def learned(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run long enough to learn all there is."""
+    folder = tmp_path_factory.mktemp("runs") / "learned"
+    fit(small_recipe(epochs=8, vote_weight=2), data, folder)
+    return RunFolder(folder)
+
+
+def test_a_separable_set_is_learned(learned: RunFolder, data: Path) -> None:
+    history = learned.history()
+    assert best(history).validation_accuracy > 0.9
+    assert history[-1].train_loss < history[0].train_loss
+    net, epoch = learned.best_net()
+    validation = prepared.load(data).split("validation")
+    logits = predict_logits(net, validation.images, 28, "cpu")
+    right = float((logits.argmax(1).numpy() == validation.labels).mean())
+    assert right == pytest.approx(history[epoch - 1].validation_accuracy, abs=0.02)
+
+
+def test_the_run_folder_tells_all(run: RunFolder, data: Path) -> None:
+    with (run.path / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert [row["size"] for row in rows] == ["20", "20", "28", "28"]
+    assert float(rows[-1]["lr"]) == 0
+    assert all(float(row["images_per_second"]) > 0 for row in rows)
+    about = json.loads((run.path / "run.json").read_text())
+    assert about["data"] == {"train": 140, "validation": 140, "sha256": prepared.manifest_hash(data)}
+    assert about["started"] <= about["finished"]
+    assert {"commit", "machine", "command", "torch", "device", "threads", "parameters"} <= set(about)
+    assert run.recipe() == small_recipe()
+    assert run.curves.read_bytes().startswith(b"\x89PNG")
+    assert any(run.tensorboard.iterdir())
+    assert not list(run.path.glob("*.part"))
+
+
+def test_best_weights_are_those_of_the_best_epoch(run: RunFolder) -> None:
+    top = best(run.history())
+    net, epoch = run.best_net()
+    assert epoch == top.epoch
+    assert (epoch == 4) == all(torch.equal(value, net.state_dict()[key]) for key, value in load_file(run.last).items())
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+import torch
+from training_sets import small_recipe
+from mien.train.fit import fit
+torch.set_num_threads(1)
+def watch(epoch, done, of, line):
+    if epoch == 3 and line is None:
+        print("in epoch 3", flush=True)
+        time.sleep(60)
+fit(small_recipe(), Path(sys.argv[1]), Path(sys.argv[2]), watch=watch)
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_bits(run: RunFolder, data: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "killed")
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    command = [sys.executable, "-c", KILLED, str(data), str(folder.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"in epoch 3\n"
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert len(folder.history()) == 2
+    assert not folder.finished
+    folder.checkpoint.with_suffix(".part").write_bytes(b"half a checkpoint")
+    fit(small_recipe(), data, folder.path, resume=True)
+    assert_same_run(folder, run)
+    assert len(folder.about()["resumed"]) == 1
+
+
+def test_an_interrupted_run_draws_its_curves_and_resumes_to_the_same_bits(
+    run: RunFolder, data: Path, tmp_path: Path
+) -> None:
+    def interrupt(epoch: int, done: int, of: int, line: Epoch | None) -> None:
+        if epoch == 2 and line is None:
+            signal.raise_signal(signal.SIGINT)
+
+    folder = RunFolder(tmp_path / "interrupted")
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_recipe(), data, folder.path, watch=interrupt)
+    assert len(folder.history()) == 1
+    assert folder.curves.exists()
+    fit(small_recipe(), data, folder.path, resume=True)
+    assert_same_run(folder, run)
+
+
+def assert_same_run(one: RunFolder, other: RunFolder) -> None:
+    """Weights, momentum and metrics are the same to the last bit; only the clock may differ."""
+    for name in ("last", "weights", "checkpoint"):
+        ones, others = load_file(getattr(one, name)), load_file(getattr(other, name))
+        assert ones.keys() == others.keys()
+        assert all(torch.equal(ones[key], others[key]) for key in others), name
+    assert [without_time(line) for line in one.history()] == [without_time(line) for line in other.history()]
+
+
+def without_time(line: Epoch) -> Epoch:
+    return replace(line, seconds=0.0, images_per_second=0.0)
+
+
+def test_a_finished_run_is_left_alone(run: RunFolder, data: Path) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in run.path.iterdir()}
+    assert fit(small_recipe(), data, run.path, resume=True) == run.history()
+    assert before == {path.name: path.stat().st_mtime_ns for path in run.path.iterdir()}
+
+
+def test_a_run_is_not_overwritten_nor_mixed_with_another(run: RunFolder, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds a run already; go on with it by --resume"):
+        fit(small_recipe(), data, run.path)
+    with pytest.raises(RecipeError, match=r"was begun with optim\.lr = 0\.1, the recipe now says 0\.2"):
+        fit(small_recipe(lr=0.2), data, run.path, resume=True)
+    other = saved(tmp_path / "other", striped(seed=1))
+    with pytest.raises(DataError, match=r"was begun on other data \(sha256 was"):
+        fit(small_recipe(), other, run.path, resume=True)
+    with pytest.raises(DataError, match=r"holds no run \(no recipe\.json\)"):
+        fit(small_recipe(), data, tmp_path / "nothing", resume=True)
+
+
+def test_a_damaged_checkpoint_is_told(run: RunFolder, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_bytes((run.path / "recipe.json").read_bytes())
+    (tmp_path / "checkpoint.safetensors").write_bytes(run.checkpoint.read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"cannot read .*checkpoint"):
+        fit(small_recipe(), data, tmp_path, resume=True)
+
+
+def test_a_file_in_the_way_is_told(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(DataError, match=r"cannot write .*taken: File exists"):
+        fit(small_recipe(), data, tmp_path / "taken")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"no longer finite in epoch 1, by step \d; lower optim\.lr \(now 1e\+12\)"):
+        fit(small_recipe(lr=1e12), data, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+    assert fit(small_recipe(epochs=1), data, tmp_path / "run")
+
+
+def test_one_class_or_an_empty_split_is_told(tmp_path: Path) -> None:
+    whole = striped(70)
+    happy = saved(tmp_path / "happy", whole.take(whole.labels == LABELS.index("happy")))
+    with pytest.raises(DataError, match="split 'train' holds only 'happy'"):
+        fit(small_recipe(), happy, tmp_path / "run")
+    unchosen = saved(tmp_path / "unchosen", whole.take(whole.splits == "train"))
+    with pytest.raises(DataError, match=r"no image in split 'validation'; the set has train \(70\)"):
+        fit(small_recipe(), unchosen, tmp_path / "run")
+
+
+def test_votes_are_learned_by_their_own_head(learned: RunFolder, data: Path) -> None:
+    """Each image's votes: seven for its label, two for contempt, one unknown (which is no class)."""
+    validation = prepared.load(data).split("validation")
+    net, _ = learned.best_net()
+    with torch.no_grad():
+        _, votes = net(normalise(torch.from_numpy(validation.images).unsqueeze(1).float() / 255))
+    shares = votes.softmax(1)
+    assert float(shares[:, VOTE_LABELS.index("contempt")].mean()) == pytest.approx(2 / 9, abs=0.08)
+    assert float((votes.argmax(1).numpy() == validation.labels).mean()) > 0.9
+
+
+@pytest.mark.parametrize("recipe", [{"vote_weight": 0}, {"momentum": 0}])
+def test_a_head_without_a_loss_and_a_descent_without_momentum_resume(
+    data: Path, tmp_path: Path, recipe: dict[str, object]
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(epoch: int, done: int, of: int, line: Epoch | None) -> None:
+        if line:
+            raise Stop
+
+    with pytest.raises(Stop):
+        fit(small_recipe(epochs=2, **recipe), data, tmp_path, watch=stop)
+    assert len(fit(small_recipe(epochs=2, **recipe), data, tmp_path, resume=True)) == 2
+
+
+def test_targets_blend_label_and_votes() -> None:
+    labels = np.array([0, 0, 3, 3, 3, 6], np.int64)
+    votes = np.zeros((6, len(FERPLUS_COLUMNS)), np.uint8)
+    votes[:3, FERPLUS_COLUMNS.index("angry")] = 10
+    votes[3:5, FERPLUS_COLUMNS.index("happy")] = 10
+    base = striped(3)
+    rows = replace(base, images=base.images[:6], labels=labels, votes=votes)
+    targets = make_targets(rows, OptimTable(vote_prior=0.5, label_smoothing=0.07))
+    np.testing.assert_allclose(targets.labels.sum(1), 1, atol=1e-5)
+    # Three were seen as angry, two of them labelled so: P(angry | votes) is two thirds.
+    assert targets.labels[0, 0] == pytest.approx(0.5 + 0.5 * 2 / 3, abs=0.05)
+    assert targets.labels[2, 0] == pytest.approx(0.5 * 2 / 3, abs=0.05)
+    assert targets.labels[3, 3] > 0.95
+    # Nobody voted on the last: its label, smoothed.
+    np.testing.assert_allclose(targets.labels[5], [0.01] * 6 + [0.94], atol=1e-6)
+    assert targets.vote_weights.tolist() == [1, 1, 1, 1, 1, 0]
+    np.testing.assert_allclose(label_given_votes(votes[:5], labels[:5]).sum(1), 1, atol=1e-5)
+
+
+def test_votes_that_name_nothing_weigh_less() -> None:
+    votes = np.zeros((3, len(FERPLUS_COLUMNS)), np.uint8)
+    votes[0, [FERPLUS_COLUMNS.index("sad"), FERPLUS_COLUMNS.index("unknown")]] = [6, 4]
+    votes[1, FERPLUS_COLUMNS.index("no face")] = 10
+    distribution, weights = vote_distribution(votes)
+    np.testing.assert_allclose(weights, [0.6, 0, 0])
+    assert distribution[0, VOTE_LABELS.index("sad")] == 1
+    np.testing.assert_allclose(distribution.sum(1), 1, atol=1e-6)
+
+
+def test_learning_rate_rises_then_falls_to_zero() -> None:
+    optim = OptimTable(epochs=10, lr=0.2, warmup_epochs=2)
+    rates = [learning_rate(epoch / 4, optim) for epoch in range(41)]
+    assert 0 < rates[0] < 0.001
+    assert max(rates) == rates[8] == 0.2
+    assert rates[:9] == sorted(rates[:9])
+    assert rates[8:] == sorted(rates[8:], reverse=True)
+    assert rates[-1] == pytest.approx(0)
+    assert learning_rate(6, optim) == pytest.approx(0.1)
+
+
+def test_sizes_grow_at_their_share_of_the_epochs() -> None:
+    assert [size_at(small_recipe(), epoch) for epoch in range(4)] == [20, 20, 28, 28]
+    assert [size_at(small_recipe(sizes=[]), epoch) for epoch in range(4)] == [28] * 4
+
+
+def test_augmentation_fades_at_the_end_only() -> None:
+    optim = OptimTable(epochs=10, calm_share=0.4, calm_strength=0.2)
+    strengths = [strength_at(epoch, optim) for epoch in range(10)]
+    np.testing.assert_allclose(strengths, [1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
+    assert {strength_at(epoch, OptimTable(epochs=10)) for epoch in range(10)} == {1.0}
+
+
+def test_devices() -> None:
+    assert find_device("cpu") == "cpu"
+    assert find_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")

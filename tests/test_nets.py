@@ -1,0 +1,58 @@
+"""The network: shapes, sizes and heads."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from mien.labels import LABELS, VOTE_LABELS
+from mien.train.nets import Block, ResidualNet, parameter_count
+from mien.train.recipe import ModelTable, read
+
+torch.set_num_threads(1)
+SMALL = {"stem_width": 8, "widths": (8, 16), "depths": (1, 2), "squeeze_excite": (False, True)}
+
+
+def small(**changes: object) -> ResidualNet:
+    return ResidualNet(ModelTable.model_validate({**SMALL, **changes})).eval()
+
+
+@pytest.mark.parametrize("size", [16, 33, 36, 48, 64])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_any_size_gives_both_heads(size: int, stride: int) -> None:
+    logits, votes = small(stem_stride=stride)(torch.randn(3, 1, size, size))
+    assert logits.shape == (3, len(LABELS))
+    assert votes.shape == (3, len(VOTE_LABELS))
+
+
+def test_vote_head_is_optional_and_its_absence_changes_nothing_else() -> None:
+    x = torch.randn(2, 1, 24, 24)
+    torch.manual_seed(0)
+    with_votes = small()
+    without = small(vote_head=False)
+    without.load_state_dict({k: v for k, v in with_votes.state_dict().items() if not k.startswith("vote_head")})
+    outputs = without(x)
+    assert len(outputs) == 1
+    assert torch.equal(outputs[0], with_votes(x)[0])
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_both_stems_end_at_the_same_resolution(stride: int) -> None:
+    """Two stages of 48 pixels end at 12: a stride-2 stem halves once and the second stage again, a stride-1
+    stem leaves both halvings to the stages."""
+    net = small(stem_stride=stride)
+    assert net.body(net.stem(torch.zeros(1, 1, 48, 48))).shape == (1, 16, 12, 12)
+
+
+def test_shortcut_of_a_halving_block_drops_no_pixel() -> None:
+    block = Block(1, 4, stride=2, squeeze_excite=False)
+    pixels = torch.zeros(1, 1, 7, 7, requires_grad=True)
+    shortcut: Tensor = block.shortcut.eval()(pixels)
+    (gradient,) = torch.autograd.grad(shortcut.sum(), pixels)
+    assert shortcut.shape == (1, 4, 4, 4)
+    assert bool((gradient != 0).all())
+
+
+def test_base_is_small() -> None:
+    assert 1.2e6 < parameter_count(ResidualNet(read("base").model)) < 1.5e6
