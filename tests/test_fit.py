@@ -22,7 +22,7 @@ from mien.errors import DataError, ModelError, RecipeError
 from mien.labels import FERPLUS_COLUMNS, LABELS, VOTE_LABELS
 from mien.train.fit import find_device, fit, learning_rate, predict_logits, size_at, strength_at
 from mien.train.nets import normalise
-from mien.train.recipe import OptimTable
+from mien.train.recipe import OptimTable, Recipe
 from mien.train.run_folder import Epoch, RunFolder, best
 from mien.train.targets import label_given_votes, make_targets, vote_distribution
 
@@ -219,6 +219,29 @@ def test_a_head_without_a_loss_and_a_descent_without_momentum_resume(
     with pytest.raises(Stop):
         fit(small_recipe(epochs=2, **recipe), data, tmp_path, watch=stop)
     assert len(fit(small_recipe(epochs=2, **recipe), data, tmp_path, resume=True)) == 2
+
+
+def started_from(run: RunFolder, **optim: object) -> Recipe:
+    content = small_recipe(epochs=1, lr=1e-4, warmup_epochs=0).model_dump() | {"init": str(run.path)}
+    content["optim"] |= optim
+    return Recipe.model_validate(content)
+
+
+def test_a_run_that_starts_from_another_keeps_what_it_knew(learned: RunFolder, data: Path, tmp_path: Path) -> None:
+    known = best(learned.history()).validation_accuracy
+    (line,) = fit(started_from(learned), data, tmp_path / "on")
+    assert line.validation_accuracy == pytest.approx(known, abs=0.03)
+    (taught,) = fit(started_from(learned, self_distillation=1.0), data, tmp_path / "taught")
+    assert taught.train_loss != line.train_loss, "the targets are those of the network that it starts from"
+
+
+def test_a_start_that_does_not_fit_is_told(run: RunFolder, data: Path, tmp_path: Path) -> None:
+    recipe = started_from(run)
+    wider = recipe.model_copy(update={"model": recipe.model.model_copy(update={"stem_width": 16})})
+    with pytest.raises(ModelError, match="another network"):
+        fit(wider, data, tmp_path / "wider")
+    with pytest.raises(ModelError, match="holds no weights"):
+        fit(recipe.model_copy(update={"init": str(tmp_path)}), data, tmp_path / "none")
 
 
 def test_targets_blend_label_and_votes() -> None:

@@ -85,3 +85,8 @@ def test_broken_files_are_refused(tmp_path: Path, content: bytes, told: str) -> 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"cannot read recipe .*nothing\.toml: No such file"):
         read(str(tmp_path / "nothing.toml"))
+
+
+def test_self_distillation_needs_somebody_to_learn_from() -> None:
+    with pytest.raises(RecipeError, match="self_distillation needs init"):
+        read("base", ("optim.self_distillation=0.5",))

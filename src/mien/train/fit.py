@@ -52,7 +52,10 @@ def fit(
     _refuse_single_class(train, recipe.data.train_split)
 
     torch.manual_seed(recipe.seed)
-    net = ResidualNet(recipe.model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = ResidualNet(recipe.model)
+    if recipe.init:
+        RunFolder(Path(recipe.init)).load_best(net)
+    net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         _decay_groups(net, optim.weight_decay), lr=optim.lr, momentum=optim.momentum, nesterov=optim.momentum > 0
     )
@@ -71,10 +74,13 @@ def fit(
     if run.finished:
         return run.history()
     run.begin(recipe, device, facts)
+    targets = make_targets(train, optim)
+    if optim.self_distillation > 0:
+        targets = targets.mixed(_teach(state.average, train, recipe, device), optim.self_distillation)
     if run.checkpoint.exists():
         run.restore(state)
 
-    batches = _Batches(train, make_targets(train, optim), optim.batch_size, device)
+    batches = _Batches(train, targets, optim.batch_size, device)
     truth = torch.from_numpy(validation.labels)
     with closing(TensorBoard(run.tensorboard)) as board:
         try:
@@ -99,6 +105,14 @@ def fit(
             draw_curves(state.history, run.curves, recipe.name)
     run.finish(state)
     return state.history
+
+
+def _teach(net: nn.Module, train: PreparedSet, recipe: Recipe, device: str) -> NDArray[np.float32]:
+    """What the network that is begun with says of every training image and its mirror image, (n, 7)."""
+    views = train.images, np.ascontiguousarray(train.images[..., ::-1])
+    plain, mirrored = (F.softmax(predict_logits(net, x, recipe.model.input_size, device), 1) for x in views)
+    taught: NDArray[np.float32] = ((plain + mirrored) / 2).numpy()
+    return taught
 
 
 def _train_epoch(epoch: int, state: State, batches: _Batches, recipe: Recipe, watch: Watch) -> tuple[float, float]:

@@ -94,6 +94,9 @@ class OptimTable(_Table):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     vote_prior: Share = 0.4
     """Share of the label target that is P(label | votes), fitted on the training rows, where votes exist."""
+    self_distillation: Share = 0.0
+    """Share of the label target that the network of `init` gives to the plain image and its mirror image
+    (Furlanello et al. 2018, Born-Again Networks)."""
     vote_weight: Annotated[float, Field(ge=0)] = 0.5
     """Weight of the vote head's loss beside the label head's."""
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
@@ -117,10 +120,18 @@ class Recipe(_Table):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     about: str = ""
     seed: Annotated[int, Field(ge=0)] = 0
+    init: str = ""
+    """A run folder whose best weights the network starts from; empty: random weights."""
     data: DataTable = DataTable()
     model: ModelTable = ModelTable()
     augment: AugmentTable = AugmentTable()
     optim: OptimTable = OptimTable()
+
+    @model_validator(mode="after")
+    def _a_teacher_to_distil_from(self) -> Recipe:
+        if self.optim.self_distillation > 0 and not self.init:
+            raise ValueError("optim.self_distillation needs init, the run folder of the network to learn from")
+        return self
 
 
 def shipped() -> list[str]:

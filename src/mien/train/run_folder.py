@@ -199,11 +199,15 @@ class RunFolder:
     def best_net(self) -> tuple[ResidualNet, int]:
         """The averaged network of the best validation accuracy, in evaluation mode, and its epoch from 1."""
         net = ResidualNet(self.recipe().model).eval()
+        return net, self.load_best(net)
+
+    def load_best(self, net: ResidualNet) -> int:
+        """Put the averaged weights of the best validation accuracy into `net`; returns their epoch from 1."""
         if not self.weights.exists():
-            raise ModelError(f"{self.path} holds no weights yet: no epoch is complete")
+            raise ModelError(f"{self.path} holds no weights: it is no run folder, or no epoch is complete")
         tensors, metadata = _read_tensors(self.weights)
         _load(net, "", tensors, self.weights)
-        return net, int(metadata["epoch"])
+        return int(metadata["epoch"])
 
     def _write_about(self, about: dict[str, Any]) -> None:
         _write_text(self.path / "run.json", json.dumps(about, indent=2) + "\n")
@@ -229,7 +233,7 @@ def _load(net: ResidualNet, prefix: str, tensors: dict[str, Tensor], path: Path)
     try:
         net.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     except RuntimeError:
-        raise ModelError(f"{path} does not fit the network of recipe.json beside it") from None
+        raise ModelError(f"{path} holds the weights of another network than the recipe describes") from None
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,10 @@ class Targets:
     labels: NDArray[np.float32]
     votes: NDArray[np.float32]
     vote_weights: NDArray[np.float32]
+
+    def mixed(self, taught: NDArray[np.float32], share: float) -> Targets:
+        """With a share of the label targets taken from another network's probabilities `(n, 7)`."""
+        return replace(self, labels=((1 - share) * self.labels + share * taught).astype(np.float32))
 
 
 def vote_distribution(votes: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
