@@ -17,10 +17,11 @@ from mien.data import prepared
 from mien.errors import DataError, ModelError
 from mien.labels import LABELS, VOTE_LABELS
 from mien.runtime import Session
+from mien.train.average import average
 from mien.train.export import Exported, export, fold_batch_norm, prove_parity, to_onnx
 from mien.train.fit import fit
-from mien.train.nets import MEAN, STD, ResidualNet, normalise
-from mien.train.recipe import ModelTable
+from mien.train.nets import MEAN, STD, ResidualNet, normalise, to_input
+from mien.train.recipe import ModelTable, Recipe
 from mien.train.run_folder import RunFolder
 
 torch.set_num_threads(1)
@@ -40,7 +41,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 @pytest.fixture(scope="module")
 def exported(run: RunFolder, data: Path) -> Exported:
-    return export(run.path, data, run.path / "small.onnx", "small")
+    return export([run.path], data, run.path / "small.onnx", "small")
 
 
 def test_probabilities_are_torchs(run: RunFolder, data: Path, exported: Exported) -> None:
@@ -88,8 +89,9 @@ def test_the_card_tells_what_reading_needs_and_where_it_comes_from(
     assert card.parameters == run.about()["parameters"]
     assert "140 images" in card.data
     assert card.provenance["data_sha256"] == prepared.manifest_hash(data)
-    assert card.provenance["best_epoch"] == run.best_net()[1]
-    assert {"recipe", "seed", "epochs", "commit", "machine", "started", "finished"} <= set(card.provenance)
+    (origin,) = card.provenance["runs"]
+    assert origin["best_epoch"] == run.best_net()[1]
+    assert {"recipe", "seed", "epochs", "commit", "machine", "started", "finished"} <= set(origin)
     assert str(run.path) not in exported.card_path.read_text()
     assert card.scores == {}
 
@@ -136,15 +138,46 @@ def test_without_a_vote_head_there_is_one_output() -> None:
 
 def test_what_cannot_be_exported_is_told(run: RunFolder, data: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"should end in \.onnx"):
-        export(run.path, data, tmp_path / "model.pt", "x")
+        export([run.path], data, tmp_path / "model.pt", "x")
     with pytest.raises(DataError, match="holds no run"):
-        export(tmp_path, data, tmp_path / "x.onnx", "x")
+        export([tmp_path], data, tmp_path / "x.onnx", "x")
     with pytest.raises(DataError, match="holds no run"):
-        export(run.weights, data, tmp_path / "x.onnx", "x")
+        export([run.weights], data, tmp_path / "x.onnx", "x")
     (tmp_path / "recipe.json").write_text(json.dumps({"name": "empty"}))
-    with pytest.raises(ModelError, match="holds no weights yet"):
-        export(tmp_path, data, tmp_path / "x.onnx", "x")
+    with pytest.raises(ModelError, match="holds no weights: it is no run folder"):
+        export([tmp_path], data, tmp_path / "x.onnx", "x")
     other = saved(tmp_path / "other", striped(seed=1))
     with pytest.raises(DataError, match="was trained on another set"):
-        export(run.path, other, tmp_path / "x.onnx", "x")
+        export([run.path], other, tmp_path / "x.onnx", "x")
     assert not (tmp_path / "x.onnx").exists()
+
+
+def test_the_mean_of_a_network_and_itself_differs_in_its_statistics_only(run: RunFolder, data: Path) -> None:
+    net, train = run.best_net()[0], prepared.load(data).split("train")
+    mean = average([net, net], train.images, 28)
+    norms = [key for key in net.state_dict() if "running_" in key]
+    for key, value in mean.state_dict().items():
+        if key not in norms and "num_batches" not in key:
+            torch.testing.assert_close(value, net.state_dict()[key])
+    with torch.no_grad():
+        mean.train()  # statistics of the batch itself: what the fresh ones should be near to
+        x = to_input(torch.from_numpy(train.images), 28)
+        here = mean.stem[0](x)
+    fresh = dict(mean.named_buffers())["stem.1.running_mean"]
+    torch.testing.assert_close(fresh, here.mean((0, 2, 3)), atol=0.05, rtol=0.05)
+
+
+def test_runs_of_one_start_are_averaged(run: RunFolder, data: Path, tmp_path: Path) -> None:
+    content = small_recipe(epochs=1, lr=0.01).model_dump() | {"init": str(run.path), "name": "on"}
+    fit(Recipe.model_validate(content), data, tmp_path / "on")
+    made = export([run.path, tmp_path / "on"], data, tmp_path / "both.onnx", "both")
+    assert [origin["recipe"] for origin in made.card.provenance["runs"]] == ["small", "on"]
+    validation = prepared.load(data).split("validation")
+    right = Classifier(models.load(made.weights)).probabilities(validation.images).argmax(1) == validation.labels
+    assert right.mean() > 0.8
+
+
+def test_different_networks_are_not_averaged(run: RunFolder) -> None:
+    other = ResidualNet(run.recipe().model.model_copy(update={"stem_width": 16}))
+    with pytest.raises(ModelError, match="only runs of one network"):
+        average([run.best_net()[0], other], np.zeros((10, 28, 28), np.uint8), 28)

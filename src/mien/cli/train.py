@@ -70,7 +70,10 @@ def train(
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that mien train wrote.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="A run folder of mien train; of several the weights are averaged."),
+    ],
     data: Annotated[Path, typer.Option(help="The prepared set that the run was trained on.")],
     target: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.onnx", help="The model.", show_default="RUN/NAME.onnx")
@@ -79,14 +82,15 @@ def export(
         str | None, typer.Option(help="The model's name.", show_default="of --out, else of the recipe")
     ] = None,
 ) -> None:
-    """Write a run's best network as ONNX with its card, compared with torch and calibrated."""
+    """Write a run's best network, or the mean of several runs', as ONNX with its card, compared with torch and
+    calibrated."""
     _need_train_extra("exporting")
     from mien.train.export import export as export_run
     from mien.train.run_folder import RunFolder
 
-    name = name or (target.stem if target else RunFolder(folder).recipe().name)
+    name = name or (target.stem if target else RunFolder(folders[0]).recipe().name)
     with err.status("exporting") as status:
-        made = export_run(folder, data, target or folder / f"{name}.onnx", name, status.update)
+        made = export_run(folders, data, target or folders[0] / f"{name}.onnx", name, status.update)
     megabytes = made.weights.stat().st_size / 1e6
     _say("weights", f"{made.weights} ({megabytes:.1f} MB)")
     _say("card", made.card_path)

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mien.classify import Classifier
@@ -28,9 +28,10 @@ from mien.labels import LABELS, VOTE_LABELS
 from mien.metrics import fit_temperature
 from mien.models import Card, Model, save_card
 from mien.runtime import Session
-from mien.train.nets import MEAN, STD, ResidualNet, normalise, parameter_count
+from mien.train.average import average
+from mien.train.nets import MEAN, STD, ResidualNet, parameter_count, to_input
 from mien.train.recipe import Recipe
-from mien.train.run_folder import RunFolder
+from mien.train.run_folder import RunFolder, best
 
 TOLERANCE = 1e-3
 """Largest logit difference to torch, float32."""
@@ -53,9 +54,13 @@ class Exported:
 
 
 def export(
-    run_folder: Path, data_folder: Path, out: Path, name: str, tell: Callable[[str], object] = lambda stage: None
+    run_folders: Sequence[Path],
+    data_folder: Path,
+    out: Path,
+    name: str,
+    tell: Callable[[str], object] = lambda stage: None,
 ) -> Exported:
-    """Write `out` (.onnx) and its card (.json beside it) from a run's best weights.
+    """Write `out` (.onnx) and its card (.json beside it) from a run's best weights, or the mean of several runs'.
 
     Input `crops` (batch, 1, S, S) float32, normalised; outputs `logits` (batch, 7) and, with a vote head,
     `votes` (batch, 8). The temperature is fitted on the validation split of `data_folder`, the prepared set
@@ -64,15 +69,21 @@ def export(
     """
     if out.suffix != ".onnx":
         raise ModelError(f"{out} should end in .onnx; the card is written beside it as .json")
-    run = RunFolder(run_folder)
-    recipe = run.recipe()
-    net, best_epoch = run.best_net()
+    runs = [RunFolder(folder) for folder in run_folders]
+    recipe = runs[0].recipe()
+    nets = [run.best_net()[0] for run in runs]
     tell("loading the data")
     data = prepared.load(data_folder)
     data_hash = prepared.manifest_hash(data_folder)
-    if run.about().get("data", {}).get("sha256", data_hash) != data_hash:
-        raise DataError(f"{run_folder} was trained on another set than {data_folder}; give the one it was trained on")
+    for run in runs:
+        if run.about().get("data", {}).get("sha256", data_hash) != data_hash:
+            raise DataError(f"{run.path} was trained on another set than {data_folder}; give the one it was trained on")
     validation = data.split(recipe.data.validation_split)
+    net = nets[0]
+    if len(nets) > 1:
+        tell("averaging the runs")
+        train = data.split(recipe.data.train_split, without_flags=recipe.data.drop_flags)
+        net = average(nets, train.images, recipe.model.input_size)
 
     tell("writing the network")
     weights = to_onnx(net, recipe.model.input_size)
@@ -90,7 +101,7 @@ def export(
         sha256=hashlib.sha256(weights).hexdigest(),
         parameters=parameter_count(net),
         data=_describe(data, recipe),
-        provenance=_provenance(run, recipe, best_epoch) | {"data_sha256": data_hash},
+        provenance={"runs": [_provenance(run) for run in runs], "data_sha256": data_hash},
     )
     tell("fitting the temperature")
     logits = Classifier(Model(card, weights)).logits(validation.images)[0]
@@ -149,7 +160,7 @@ def prove_parity(net: ResidualNet, weights: bytes, images: NDArray[np.uint8], si
     worst = 0.0
     for batch_size in BATCH_SIZES:
         for crops in torch.split(every if batch_size == max(BATCH_SIZES) else every[:64], batch_size):
-            x = _input(crops, size)
+            x = to_input(crops, size)
             for ours, theirs in zip(net(x), map(torch.from_numpy, session.run(x.numpy())), strict=True):
                 difference = float((ours - theirs).abs().max())
                 worst = max(worst, difference)
@@ -162,13 +173,6 @@ def prove_parity(net: ResidualNet, weights: bytes, images: NDArray[np.uint8], si
                 if bool(((ours.argmax(1) != theirs.argmax(1)) & (first - second > TIE)).any()):
                     raise ModelError(f"the exported network chooses otherwise than torch in a batch of {len(x)}")
     return worst
-
-
-def _input(crops: Tensor, size: int) -> Tensor:
-    x = crops.unsqueeze(1).float() / 255
-    if x.shape[-1] != size:
-        x = nn.functional.interpolate(x, size=size, mode="bilinear", antialias=True)
-    return normalise(x)
 
 
 def _strip(model: onnx.ModelProto) -> None:
@@ -205,15 +209,15 @@ def _describe(data: PreparedSet, recipe: Recipe) -> str:
     )
 
 
-def _provenance(run: RunFolder, recipe: Recipe, best_epoch: int) -> dict[str, Any]:
+def _provenance(run: RunFolder) -> dict[str, Any]:
     """What of recipe and run belongs on the card; run.json's command and paths stay at home. A `note` there is by
     hand, for what a reader of the weights must know."""
-    about = run.about()
+    about, recipe, history = run.about(), run.recipe(), run.history()
     facts = ("commit", "mien", "python", "torch", "machine", "device", "threads", "started", "finished", "note")
     return {
         "recipe": recipe.name,
         "seed": recipe.seed,
-        "epochs": len(run.history()),
-        "best_epoch": best_epoch,
+        "epochs": len(history),
+        "best_epoch": best(history).epoch,
         **{key: about[key] for key in facts if key in about},
     }

@@ -20,7 +20,7 @@ from mien.data.prepared import PreparedSet
 from mien.errors import DataError, MienError, RecipeError
 from mien.labels import LABELS
 from mien.train.augment import augment
-from mien.train.nets import ResidualNet, normalise, parameter_count
+from mien.train.nets import ResidualNet, normalise, parameter_count, to_input
 from mien.train.plots import TensorBoard, draw_curves
 from mien.train.recipe import OptimTable, Recipe
 from mien.train.run_folder import Epoch, RunFolder, State
@@ -152,11 +152,9 @@ def predict_logits(net: nn.Module, images: NDArray[np.uint8], size: int, device:
     """Label logits `(n, 7)` float32 on the CPU for grey uint8 crops `(n, S, S)`, in mixed precision."""
     out = []
     for first in range(0, len(images), 512):
-        x = torch.from_numpy(images[first : first + 512]).to(device).unsqueeze(1).float() / 255
-        if x.shape[-1] != size:
-            x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
+        x = to_input(torch.from_numpy(images[first : first + 512]).to(device), size)
         with _mixed_precision(device):
-            out.append(net(normalise(x).contiguous(memory_format=torch.channels_last))[0].float().cpu())
+            out.append(net(x.contiguous(memory_format=torch.channels_last))[0].float().cpu())
     return torch.cat(out)
 
 

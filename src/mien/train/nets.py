@@ -20,6 +20,14 @@ def normalise(images: Tensor) -> Tensor:
     return (images - MEAN) / STD
 
 
+def to_input(crops: Tensor, size: int) -> Tensor:
+    """Grey uint8 crops `(n, S, S)` to the network's input `(n, 1, size, size)`."""
+    x = crops.unsqueeze(1).float() / 255
+    if x.shape[-1] != size:
+        x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
+    return normalise(x)
+
+
 class SqueezeExcite(nn.Module):
     """Channel gates from the globally averaged features (Hu et al. 2018), reduced to an eighth."""
 
