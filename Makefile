@@ -9,7 +9,9 @@ demo: $(VENV)/.demo
 	$(BIN)/python scripts/make_demo_pictures.py demo/pictures
 	$(BIN)/mien predict demo/pictures --save demo/annotated --table demo/faces.csv
 	$(BIN)/mien predict demo/pictures --json > demo/faces.jsonl
-	@echo "Look at demo/annotated, demo/faces.csv and demo/faces.jsonl."
+	$(BIN)/python scripts/make_demo_film.py demo/film.mp4
+	$(BIN)/mien predict demo/film.mp4 --save demo/annotated --table demo/film.csv --episodes demo/film.vtt --timeline demo/timeline.png
+	@echo "Look at demo/annotated, demo/timeline.png, demo/faces.csv, demo/faces.jsonl and demo/film.csv."
 
 # Format, lint, types and every test.
 test: $(VENV)/.dev

@@ -15,11 +15,16 @@ GEOMETRY = CropGeometry()
 TEMPLATE = np.array(GEOMETRY.landmarks)
 
 
+def one_face(landmarks: NDArray[np.floating]) -> Faces:
+    return Faces(np.zeros((1, 4), np.float32), np.ones(1, np.float32), landmarks[None].astype(np.float32))
+
+
 def placed(scale: float, degrees: float, x: float, y: float) -> NDArray[np.float32]:
     """The template's landmarks enlarged to `scale` pixels, turned, and moved to x, y."""
     angle = np.radians(degrees)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return ((TEMPLATE - 0.5) * scale @ turn.T + [x, y]).astype(np.float32)
+    points: NDArray[np.float32] = ((TEMPLATE - 0.5) * scale @ turn.T + [x, y]).astype(np.float32)
+    return points
 
 
 @given(
@@ -51,10 +56,10 @@ def test_turned_and_enlarged_face_gives_the_same_crop(degrees: float, side: int)
     rng = np.random.default_rng(0)
     pattern = cv2.resize(rng.integers(0, 255, (8, 8), np.uint8), (48, 48), interpolation=cv2.INTER_CUBIC)
     turn = cv2.getRotationMatrix2D((23.5, 23.5), -degrees, side / 48)
-    turn[:, 2] += 600 - 23.5
+    turn[:, 2] += np.array([600 - 23.5] * 2)
     picture = cv2.warpAffine(pattern, turn, (1200, 1200), flags=cv2.INTER_CUBIC)
     landmarks = (TEMPLATE * 48 - 0.5) @ turn[:, :2].T + turn[:, 2] + 0.5
-    faces = Faces(np.zeros((1, 4)), np.ones(1), landmarks[None])
+    faces = one_face(landmarks)
     crop = crop_faces(np.repeat(picture[..., None], 3, 2), faces, 48, GEOMETRY)[0]
     inside = np.abs(crop.astype(float) - pattern)[4:-4, 4:-4]
     assert inside.mean() < 4
@@ -62,7 +67,7 @@ def test_turned_and_enlarged_face_gives_the_same_crop(degrees: float, side: int)
 
 def test_past_the_border_the_picture_goes_on() -> None:
     picture = np.full((60, 60, 3), 200, np.uint8)
-    faces = Faces(np.zeros((1, 4)), np.ones(1), placed(100, 0, 0, 0)[None])
+    faces = one_face(placed(100, 0, 0, 0))
     assert (crop_faces(picture, faces, 48, GEOMETRY) == 200).all()
 
 
@@ -73,7 +78,7 @@ def test_no_face_no_crop() -> None:
 def test_a_fine_stripe_pattern_does_not_alias() -> None:
     stripes = np.zeros((960, 960, 3), np.uint8)
     stripes[:, ::2] = 255
-    faces = Faces(np.zeros((1, 4)), np.ones(1), placed(900, 0, 480, 480)[None])
+    faces = one_face(placed(900, 0, 480, 480))
     crop = crop_faces(stripes, faces, 48, GEOMETRY).astype(float)
     assert np.abs(crop - 127.5).max() < 20
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from mien.errors import InputError
-from mien.media import MAX_SIDE, check_image, find_images, read_image
+from mien.images import MAX_SIDE, check_image, read_image
+from mien.media import find_images
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_settings_are_laid_over_the_recipe() -> None:
         ("model.input_size=8", "model.input_size: Input should be greater than or equal to 16"),
         ("optim.sizes=[[0.0, 4]]", "greater than or equal to 16"),
         ("model.widths=[8, 8]", "model: widths, depths and squeeze_excite need one entry per stage each"),
-        ("optim.warmup_epochs=80", "optim: warmup_epochs (80) should be less than epochs (80)"),
+        ("optim.warmup_epochs=64", "optim: warmup_epochs (64) should be less than epochs (64)"),
         ("name=Not a name", "name: String should match pattern"),
         ("optim.epochs", "--set 'optim.epochs' should read table.key=value"),
         ("seed.x=1", "'seed' is no table"),

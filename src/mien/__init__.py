@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     from mien.analyzer import Analyzer, load
     from mien.errors import MienError
     from mien.faces import Faces
+    from mien.frames import Frame
     from mien.labels import LABELS
+    from mien.stream import Stream
 
-__all__ = ["LABELS", "Analyzer", "Faces", "MienError", "__version__", "load"]
+__all__ = ["LABELS", "Analyzer", "Faces", "Frame", "MienError", "Stream", "__version__", "load"]
 
 _HOMES = {
     "Analyzer": "mien.analyzer",
     "Faces": "mien.faces",
+    "Frame": "mien.frames",
     "LABELS": "mien.labels",
     "MienError": "mien.errors",
+    "Stream": "mien.stream",
     "load": "mien.analyzer",
 }
 

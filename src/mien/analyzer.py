@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,10 @@ from mien import models
 from mien.classify import Classifier
 from mien.detect import Detector, load_detector
 from mien.faces import Faces
-from mien.media import check_image, read_image
+from mien.images import check_image, read_image
+
+if TYPE_CHECKING:
+    from mien.stream import Stream
 
 
 class Analyzer:
@@ -32,6 +37,36 @@ class Analyzer:
         image = check_image(image)
         faces = self.detector.detect(image).replace(source=source)
         return self.classifier.classify(image, faces)
+
+    def stream(
+        self,
+        source: str | Path | int | Sequence[str | Path] | None = None,
+        *,
+        every: int = 1,
+        max_fps: float | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        smoothing: bool = True,
+        workers: int = 1,
+    ) -> Stream:
+        """The faces in a film, a stream, a camera or many pictures, frame by frame; people keep their ids.
+
+        `source` and the choice of frames are those of `mien.media.open_frames`; None is for frames that are pushed.
+        With `smoothing` probabilities are filtered over time, and `raw_probs` are those of each frame alone.
+        `workers` frames are read at the same time. Streams share this analyzer without disturbing each other.
+
+            for faces in analyzer.stream("film.mp4", max_fps=10):
+                print(faces.time, faces.ids, faces.labels())
+
+        Raises InputError when the source cannot be opened, and, after all that could be read, when it is damaged.
+        """
+        from mien.media import open_frames
+        from mien.stream import Stream
+
+        frames = None
+        if source is not None:
+            frames = open_frames(source, every=every, max_fps=max_fps, start=start, end=end)
+        return Stream(self, frames, smoothing, workers)
 
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Grey `(n, H, W)` uint8 crops in FER2013's framing to probabilities `(n, 7)` float32, in the order of

@@ -112,8 +112,8 @@ class Faces:
         return [LABELS[k] if p >= min_confidence else UNCERTAIN for k, p in zip(best, self.confidences, strict=True)]
 
     def rows(self, min_confidence: float = 0.0) -> Iterator[dict[str, Any]]:
-        """One dictionary per face, for JSON: box, score, landmarks, then label, confidence, probabilities and id
-        where they are known. Pixels to two decimals, probabilities to four."""
+        """One dictionary per face, for JSON: box, score, landmarks, then label, confidence, probabilities, raw
+        probabilities, quality and id where they are known. Pixels to two decimals, probabilities to four."""
         labels = self.labels(min_confidence)
         for i in range(len(self)):
             row: dict[str, Any] = {} if self.ids is None else {"id": int(self.ids[i])}
@@ -125,12 +125,19 @@ class Faces:
                 row["label"] = labels[i]
                 row["confidence"] = round(float(self.confidences[i]), 4)
                 row["probabilities"] = dict(zip(LABELS, _rounded(self.probs[i], 4), strict=True))
+            if self.raw_probs is not None:
+                row["raw_probabilities"] = dict(zip(LABELS, _rounded(self.raw_probs[i], 4), strict=True))
+            if self.quality is not None:
+                row["quality"] = round(float(self.quality[i]), 4)
             yield row
 
     def to_dict(self, min_confidence: float = 0.0) -> dict[str, Any]:
-        """The frame for JSON: source, width, height, detector, model and its faces."""
+        """The frame for JSON: source, width, height, detector, model and its faces; frame and time_s too where people
+        are followed through time."""
+        moment = {} if self.ids is None else {"frame": self.frame, "time_s": round(self.time, 6)}
         return {
             "source": self.source,
+            **moment,
             "width": self.width,
             "height": self.height,
             "detector": self.detector,

@@ -1,234 +1,340 @@
-"""From paths to pictures: finds image files, and reads any of them as 8-bit RGB or says why not."""
+"""What a source is: pictures, films, cameras, streams and pipes by their names, and one iterator over their frames."""
 
 from __future__ import annotations
 
 import glob
+import io
 import os
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from io import BytesIO
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from threading import Lock
-from typing import Any, BinaryIO
+from threading import Event
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mien.errors import InputError
+from mien.film import Film
+from mien.frames import Frame, Frames, Pick
+from mien.images import SUFFIXES, is_image, read_image, unreachable
 
-#: Larger pictures are refused from their header, before anything is decoded.
-MAX_PIXELS = 100_000_000
-MAX_SIDE = 32_768
-
-#: Pillow's names of what is read. Not all that Pillow opens: an EPS, say, would start Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
-#: Endings by which files are found in folders; a file that is named itself may be called anything.
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
-     ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif")
+#: Endings by which films are found in folders; a file that is named itself may be called anything.
+FILM_SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv",
+     ".3gp", ".ogv", ".mxf", ".vob", ".y4m", ".h264", ".hevc", ".mjpeg")
 )  # fmt: skip
 
-_UPRIGHT = {  # EXIF orientation -> what turns the stored picture upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_quiet_lock = Lock()
+Kind = Literal["picture", "film", "camera", "stream", "pipe"]
+
+PIPE = "-"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_CAMERA = re.compile(r"/dev/video\d+")
+_RETRIES = 8
+"""How often a stream that drops is asked again, after 1, 2, 4 ... and at most 30 seconds."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """An image file, and the folder from which it was found: the one named, or the one it lies in."""
+class Source:
+    """Something to look at.
 
-    path: Path
-    root: Path
+    name   path, URL, number or device of a camera, or `-` for raw frames on standard input
+    root   for a file the folder from which it was found: the one named, or the one it lies in
+    """
+
+    name: str
+    kind: Kind
+    root: Path = Path()
+
+    @property
+    def path(self) -> Path:
+        """Of a file."""
+        return Path(self.name)
 
 
-def find_images(paths: Sequence[str | Path]) -> tuple[list[Found], list[InputError]]:
+def find_images(paths: Sequence[str | Path]) -> tuple[list[Source], list[InputError]]:
     """Image files, in the order of `paths`, and one error for each path that yields none.
 
     A path is an image, a folder (searched through all its folders in the order of names, hidden ones and
     links to folders left out) or a pattern with `*`, `?`, `[...]` or `**`. A file found twice is listed once.
     """
-    found: dict[Path, Found] = {}
+    return _find([Path(path) for path in paths], _Search("image", SUFFIXES))
+
+
+def find_sources(names: Sequence[str | Path]) -> tuple[list[Source], list[InputError]]:
+    """As `find_images`, for films too, and for names that are no files: URLs, `-`, and cameras (`/dev/video0`, or
+    `0` where no file is called so)."""
+    return _find(names, _Search("image or film", SUFFIXES | FILM_SUFFIXES))
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What is looked for in folders."""
+
+    what: str
+    suffixes: frozenset[str]
+
+    @property
+    def known(self) -> str:
+        return "known endings are " + ", ".join(sorted(self.suffixes))
+
+
+def _find(names: Sequence[str | Path], search: _Search) -> tuple[list[Source], list[InputError]]:
+    found: dict[str | Path, Source] = {}
     problems: list[InputError] = []
-    for path in map(Path, paths):
+    for name in names:
+        kind = _kind_of_name(name) if isinstance(name, str) else None
+        if kind is not None:
+            found.setdefault(str(name), Source(str(name), kind))
+            continue
+        path = Path(name)
         try:
-            for item in _expand(path, problems):
-                found.setdefault(item.path.absolute(), item)
+            for item, root in _expand(path, search, problems):
+                found.setdefault(item.absolute(), Source(str(item), _kind_of_file(item), root))
         except InputError as problem:
             problems.append(problem)
         except OSError as error:
-            problems.append(_unreachable(path, error))
+            problems.append(unreachable(path, error))
     return list(found.values()), problems
 
 
-def _expand(path: Path, problems: list[InputError]) -> Iterator[Found]:
-    """The images that one argument stands for; folders that cannot be entered go to `problems`."""
+def _kind_of_name(name: str) -> Kind | None:
+    """What a name stands for that is none of a file."""
+    if name == PIPE:
+        return "pipe"
+    if _URL.match(name):
+        return "stream"
+    if _CAMERA.fullmatch(name) or (name.isdecimal() and not os.path.lexists(name)):
+        return "camera"
+    return None
+
+
+def _kind_of_file(path: Path) -> Kind:
+    ending = path.suffix.lower()
+    if ending in FILM_SUFFIXES or (ending not in SUFFIXES and path.is_file() and not is_image(path)):
+        return "film"
+    return "picture"
+
+
+def _expand(path: Path, search: _Search, problems: list[InputError]) -> Iterator[tuple[Path, Path]]:
+    """The files that one argument stands for and their root; folders that cannot be entered go to `problems`."""
     if path.is_dir():
-        images = list(_walk(path, problems))
-        if not images:
-            raise InputError(f"{path} is a folder without images ({_known_suffixes()})")
-        yield from (Found(image, path) for image in images)
+        files = list(_walk(path, search, problems))
+        if not files:
+            raise InputError(f"{path} is a folder without {search.what.replace(' or ', 's or ')}s ({search.known})")
+        yield from ((file, path) for file in files)
     elif os.path.lexists(path):
-        yield Found(path, path.parent)
+        yield path, path.parent
     elif glob.has_magic(str(path)):
-        images = list(_matches(path, problems))
-        if not images:
-            raise InputError(f"no image matches {path} ({_known_suffixes()})")
+        files = list(_matches(path, search, problems))
+        if not files:
+            raise InputError(f"no {search.what} matches {path} ({search.known})")
         root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
-        yield from (Found(image, root) for image in images)
+        yield from ((file, root) for file in files)
     else:
-        raise InputError(f"{path} does not exist; name an image, a folder or a pattern like 'photos/*.jpg'")
+        raise InputError(f"{path} does not exist; name an {search.what}, a folder or a pattern like 'photos/*.jpg'")
 
 
-def _matches(pattern: Path, problems: list[InputError]) -> Iterator[Path]:
+def _matches(pattern: Path, search: _Search, problems: list[InputError]) -> Iterator[Path]:
     # Path.glob takes hidden files along, glob.glob leaves them out as a shell does.
     for match in map(Path, sorted(glob.glob(str(pattern), recursive=True))):  # noqa: PTH207
         if match.is_dir():
-            yield from _walk(match, problems)
-        elif match.suffix.lower() in SUFFIXES:
+            yield from _walk(match, search, problems)
+        elif match.suffix.lower() in search.suffixes:
             yield match
 
 
-def _walk(folder: Path, problems: list[InputError]) -> Iterator[Path]:
+def _walk(folder: Path, search: _Search, problems: list[InputError]) -> Iterator[Path]:
     def closed(error: OSError) -> None:
         problems.append(InputError(f"cannot read the folder {error.filename}: {error.strerror}"))
 
     for parent, folders, names in os.walk(folder, onerror=closed):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+            if not name.startswith(".") and Path(name).suffix.lower() in search.suffixes:
                 yield Path(parent, name)
 
 
-def _known_suffixes() -> str:
-    return "known endings are " + ", ".join(sorted(SUFFIXES))
+@dataclass(frozen=True)
+class RawVideo:
+    """How to read raw frames on standard input: rgb24, `width * height * 3` bytes each, `fps` of them a second."""
+
+    width: int
+    height: int
+    fps: float
 
 
-def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """One picture as `(H, W, 3)` uint8 RGB, upright by its EXIF orientation.
+def open_frames(
+    source: str | Path | int | Source | Sequence[str | Path | Source],
+    *,
+    every: int = 1,
+    max_fps: float | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    raw: RawVideo | None = None,
+    newest: bool = False,
+) -> Frames:
+    """The frames of any source, read ahead in a thread of its own.
 
-    Transparency is laid on white, of an animation the first frame is taken, CMYK and palettes become RGB.
-    Grey values of more than 8 bits are scaled: 0..65535 for whole numbers, 0..1, 0..255 or 0..65535 for
-    fractions, whichever their largest value fits, and 0..largest beyond.
+    `source` is a picture, a film, a folder, a pattern, several of them, the number or device of a camera, a URL, or
+    `-` for raw frames on standard input, which `raw` describes. Of moving pictures every `every`-th frame is taken,
+    no more than `max_fps` in a second, from `start` to before `end` in seconds. `newest` is for live use: whoever is
+    slower than the source gets its newest frame, and `dropped` counts those left out.
 
-    Raises InputError when the file cannot be read, is no image, is damaged, or has more than `MAX_PIXELS`
-    pixels or `MAX_SIDE` on a side; the last is known from the header, before anything is decoded.
+    Raises InputError when nothing can be opened. What goes wrong later is raised after all that could be read.
     """
-    path = Path(path)
-    with _in_one_sentence(path):
-        if not path.is_file():
-            path.stat()  # raises where nothing is there
-            raise InputError(f"{path} is {'a folder' if path.is_dir() else 'no regular file'}, not an image")
-        with path.open("rb") as file:
-            return _decode(file, path)
-
-
-def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
-    """As `read_image`, for an image file's content; errors call it `name`."""
-    with _in_one_sentence(Path(name)):
-        return _decode(BytesIO(content), Path(name))
-
-
-@contextmanager
-def _in_one_sentence(path: Path) -> Iterator[None]:
-    """Whatever reading a picture raises becomes an InputError."""
-    try:
-        yield
-    except InputError:
-        raise
-    except UnidentifiedImageError:
-        raise InputError(f"{path} is no image of a known format ({', '.join(FORMATS)})") from None
-    except Image.DecompressionBombError:
-        raise _too_large(path) from None
-    except MemoryError:
-        raise InputError(f"{path} does not fit into memory") from None
-    except (FileNotFoundError, PermissionError) as error:
-        raise _unreachable(path, error) from None
-    except Exception as error:  # noqa: BLE001 - on damaged bytes Pillow's decoders raise nearly anything
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise InputError(f"{path} is damaged, cut short or of a rare kind: {reason}") from None
-
-
-def _decode(file: BinaryIO, path: Path) -> NDArray[np.uint8]:
-    if file.seek(0, os.SEEK_END) == 0:
-        raise InputError(f"{path} is empty (0 bytes)")
-    file.seek(0)
-    with _quiet():
-        image: Image.Image = Image.open(file, formats=FORMATS)
-    if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
-        raise _too_large(path, image.size)
-    with _quiet() if image.format == "TIFF" else nullcontext():  # TIFF reads its tags again while it loads
-        image.load()
-    turn = _UPRIGHT.get(_orientation(image))
-    if turn is not None:
-        image = image.transpose(turn)
-    if image.mode == "F" or image.mode.startswith("I"):
-        grey = _eight_bits(np.asarray(image))
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return np.array(image.convert("RGB"))
-
-
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, asked for after decoding: TIFF has been turned by then and says so."""
-    try:
-        with _quiet():
-            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # noqa: BLE001 - a picture is good even where its EXIF is not; what is raised is not documented
-        return 1
-
-
-def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    fractions = values.dtype.kind == "f"
-    grey = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0).clip(min=0)
-    largest = float(grey.max())
-    full = next((top for top in ((1, 255, 65535) if fractions else (65535,)) if largest <= top), largest)
-    return np.rint(grey * (255 / full)).astype(np.uint8)
-
-
-def check_image(array: Any) -> NDArray[np.uint8]:
-    """The array itself when it is a `(H, W, 3)` uint8 RGB picture; raises InputError if not."""
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"an image should be a (H, W, 3) uint8 RGB array, not {type(array).__name__}")
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or array.size == 0:
-        hint = ""
-        if array.dtype != np.uint8:
-            hint = "; scale the values to 0..255 and use .astype(np.uint8)"
-        elif array.ndim == 2:
-            hint = "; repeat grey three times with np.dstack([grey] * 3)"
-        elif array.ndim == 3 and array.shape[2] == 4:
-            hint = "; drop the alpha channel with image[..., :3]"
-        raise InputError(f"an image should be (H, W, 3) uint8 RGB, not {array.shape} {array.dtype}{hint}")
-    return array
-
-
-def _unreachable(path: Path, error: OSError) -> InputError:
-    return InputError(f"cannot read {path}: {(error.strerror or str(error)).lower()}")
-
-
-def _too_large(path: Path, size: tuple[int, int] | None = None) -> InputError:
-    measures = f" ({size[0]:,} x {size[1]:,} pixels)" if size else ""
-    return InputError(
-        f"{path} is too large{measures}: pictures of up to {MAX_PIXELS // 1_000_000} megapixels "
-        f"and {MAX_SIDE:,} pixels a side are read; scale it down first"
+    items = [source] if isinstance(source, str | Path | int | Source) else list(source)
+    sources = [item for item in items if isinstance(item, Source)]
+    found, problems = find_sources(
+        [str(item) if isinstance(item, int) else item for item in items if not isinstance(item, Source)]
     )
+    sources += found
+    if not sources:
+        raise _together(problems)
+    if len(sources) == 1 and not problems:
+        opened = _open(sources[0], Pick(every, max_fps, start, end), raw)
+        return Frames(opened.read, opened.duration, opened.live, newest)
+
+    def read(stop: Event) -> Iterator[Frame]:
+        for one in sources:
+            try:
+                yield from _open(one, Pick(every, max_fps, start, end), raw).read(stop)
+            except InputError as problem:
+                problems.append(problem)
+        if problems:
+            raise _together(problems)
+
+    return Frames(read, newest=newest)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences Pillow's warnings; the lock is there since all threads share Python's filters."""
-    with _quiet_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _together(problems: Sequence[InputError]) -> InputError:
+    if len(problems) == 1:
+        return problems[0]
+    return InputError(f"{len(problems)} sources could not be read: " + "; ".join(map(str, problems)))
+
+
+@dataclass(frozen=True)
+class _Opened:
+    read: Callable[[Event], Iterator[Frame]]
+    duration: float | None = None
+    live: bool = False
+
+
+def _open(source: Source, pick: Pick, raw: RawVideo | None) -> _Opened:
+    if source.kind == "picture":
+        return _Opened(lambda _: iter([Frame(read_image(source.path), source=source.name, still=True)]))
+    if source.kind == "pipe":
+        return _Opened(partial(_raw_frames, raw, pick))
+    film = open_film(source)
+    if source.kind == "stream" and film.live:
+        return _Opened(partial(_reconnecting, source, film, pick), live=True)
+    return _Opened(partial(_film_frames, film, pick), film.duration, film.live)
+
+
+def open_film(source: Source) -> Film:
+    """A film file, stream or camera, opened; raises InputError when that fails."""
+    if source.kind == "camera":
+        device, container = _camera(source.name)
+        return Film(source.name, device, container=container)
+    if source.kind == "stream":
+        options = {"rtsp_transport": "tcp"} if source.name.lower().startswith("rtsp") else None
+        return Film(source.name, source.name, options=options)
+    try:
+        if not source.path.is_file():
+            source.path.stat()  # raises where nothing is there
+            raise InputError(f"{source.path} is no regular file; name an image, a film, a camera or a URL")
+        with source.path.open("rb"):
+            pass
+    except OSError as error:
+        raise unreachable(source.path, error) from None
+    return Film(source.name, f"file:{source.path}")
+
+
+def _camera(name: str) -> tuple[str, str]:
+    """Device and its kind, as FFmpeg calls them on this system."""
+    if sys.platform == "darwin":
+        return name, "avfoundation"
+    if not sys.platform.startswith("linux"):
+        raise InputError(f"cameras are opened on Linux and macOS only; give the URL of a stream instead of {name}")
+    device = Path(f"/dev/video{name}" if name.isdecimal() else name)
+    if not device.exists():
+        there = ", ".join(str(p) for p in sorted(Path("/dev").glob("video*"))) or "none"
+        raise InputError(f"no camera {name}: {device} does not exist; there are: {there}")
+    return str(device), "v4l2"
+
+
+def _film_frames(film: Film, pick: Pick, stop: Event) -> Iterator[Frame]:
+    try:
+        for frame in film.frames(pick):
+            if stop.is_set():
+                return
+            yield frame
+    finally:
+        film.close()
+
+
+def _reconnecting(source: Source, film: Film, pick: Pick, stop: Event) -> Iterator[Frame]:
+    """The frames of a live stream, over its interruptions; numbers and times go on as time passes."""
+    began, count, offset, failures = time.monotonic(), 0, 0.0, 0
+    while True:
+        problem = InputError(f"{source.name} has ended")
+        try:
+            for frame in _film_frames(film, Pick(), stop):
+                if not failures and not count:
+                    began = time.monotonic()
+                elif failures:
+                    offset, failures = time.monotonic() - began - frame.time, 0
+                moved = replace(frame, index=count, time=frame.time + offset)
+                count += 1
+                if pick.over(moved.time):
+                    return
+                if pick.wants(moved.index, moved.time):
+                    yield moved
+        except InputError as error:
+            problem = error
+        while True:
+            failures += 1
+            if failures > _RETRIES:
+                raise problem
+            if stop.wait(min(2.0 ** (failures - 1), 30.0)):
+                return
+            try:
+                film = open_film(source)
+                break
+            except InputError as error:
+                problem = error
+
+
+def _raw_frames(raw: RawVideo | None, pick: Pick, stop: Event) -> Iterator[Frame]:
+    if raw is None:
+        raise InputError("raw frames on standard input need their size and rate, as in --size 640x480 --fps 25")
+    length = raw.width * raw.height * 3
+    index = 0
+    # Not the buffer above it: that one's lock, held by a thread that waits here, would break the interpreter's exit.
+    pipe = io.FileIO(sys.stdin.fileno(), closefd=False)
+    while content := _exactly(pipe, length):
+        if len(content) < length:
+            raise InputError(
+                f"standard input ends within frame {index}: a frame of {raw.width}x{raw.height} rgb24 has {length:,} "
+                f"bytes, the last has {len(content):,}"
+            )
+        now = index / raw.fps
+        if stop.is_set() or pick.over(now):
+            return
+        if pick.wants(index, now):
+            yield Frame(np.frombuffer(content, np.uint8).reshape(raw.height, raw.width, 3), index, now, PIPE)
+        index += 1
+    if not index:
+        raise InputError("standard input is empty: no frame came")
+
+
+def _exactly(pipe: io.FileIO, length: int) -> bytes:
+    """So many bytes, or fewer at the end."""
+    content = bytearray()
+    while len(content) < length and (part := pipe.read(length - len(content))):
+        content += part
+    return bytes(content)

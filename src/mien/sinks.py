@@ -19,9 +19,11 @@ from mien.labels import LABELS
 LANDMARK_COLUMNS: tuple[str, ...] = tuple(
     f"{point}_{axis}" for point in ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth") for axis in "xy"
 )
+#: What the frame alone says, where the probabilities are smoothed over time.
+RAW_COLUMNS: tuple[str, ...] = tuple(f"raw_{label}" for label in LABELS)
 COLUMNS: tuple[str, ...] = (
     "source", "frame", "time_s", "id", "detector", "model", "x1", "y1", "x2", "y2", "score",
-    *LANDMARK_COLUMNS, "label", "confidence", *LABELS,
+    *LANDMARK_COLUMNS, "label", "confidence", *LABELS, *RAW_COLUMNS, "quality",
 )  # fmt: skip
 
 _TEXT = frozenset({"source", "detector", "model", "label"})
@@ -54,7 +56,8 @@ def open_table(path: str | Path, min_confidence: float = 0.0) -> Iterator[Table]
             table.write(faces)
 
     One row per face with the columns `COLUMNS`: where it was seen, box and landmarks in pixels, the expression
-    (`uncertain` where its probability is below `min_confidence`) and the probability of each. What is not known is
+    (`uncertain` where its probability is below `min_confidence`) and the probability of each; in films the smoothed
+    one, then that of the frame alone, and how well the face can be read. What is not known is
     empty (null). A picture or frame without a face has no row. Memory does not grow with the number of rows. The
     file appears under its name when the block ends well; after an exception, what was there before is unchanged.
 
@@ -97,6 +100,8 @@ def _rows(faces: Faces, min_confidence: float) -> Iterator[Row]:
         if face["landmarks"] is not None:
             row.update(zip(LANDMARK_COLUMNS, (v for point in face["landmarks"] for v in point), strict=True))
         row.update(label=face.get("label"), confidence=face.get("confidence"), **face.get("probabilities", {}))
+        row.update({f"raw_{label}": share for label, share in face.get("raw_probabilities", {}).items()})
+        row["quality"] = face.get("quality")
         yield row
 
 

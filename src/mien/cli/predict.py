@@ -1,49 +1,47 @@
-"""`mien predict`: finds and reads the faces in pictures."""
+"""`mien predict`: finds and reads the faces in pictures, films, cameras and streams."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import re
 from contextlib import nullcontext
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
 
-from mien.cli.console import complain, note, out, progress
+from mien.cli.console import complain, note
+from mien.cli.films import Wish, watch
+from mien.cli.pictures import JPEG, Pictures
 from mien.errors import InputError, MienError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from mien.media import RawVideo, Source
 
-    from mien.faces import Faces
-    from mien.media import Found
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-_BAR = 10
-_JPEG = {".jpg", ".jpeg", ".jpe", ".jfif"}
+_FILMS = "Films and streams"
 
 
 def predict(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Images, folders, or quoted patterns like 'photos/*.jpg'.")
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Images, films, folders, quoted patterns like 'photos/*.jpg', URLs, cameras (0, /dev/video0), "
+            "or - for raw frames on standard input.",
+        ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per image, one per line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per image or frame, one per line.")
+    ] = False,
     table: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a row per face to a .csv, .jsonl or .parquet file.")
     ] = None,
     save: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the annotated images there, in folders as they came from.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write annotated images and films (.mp4) there, in folders as they came from."
+        ),
     ] = None,
     min_confidence: Annotated[
         float, typer.Option(min=0, max=1, help="Below this probability an expression is called uncertain.")
@@ -56,67 +54,99 @@ def predict(
         Path | None, typer.Option(metavar="FILE", help="A YuNet file to use instead of the downloaded one.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, show_default="all cores", help="Images that are worked on at the same time.")
+        int | None,
+        typer.Option(min=1, show_default="all cores", help="Images or frames that are worked on at the same time."),
+    ] = None,
+    every: Annotated[
+        int, typer.Option(min=1, metavar="N", rich_help_panel=_FILMS, help="Look at every N-th frame only.")
+    ] = 1,
+    max_fps: Annotated[
+        float | None,
+        typer.Option(metavar="FPS", rich_help_panel=_FILMS, help="Look at no more frames in a second."),
+    ] = None,
+    start: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", rich_help_panel=_FILMS, help="Begin there.")
+    ] = None,
+    end: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", rich_help_panel=_FILMS, help="End before there.")
+    ] = None,
+    episodes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", rich_help_panel=_FILMS, help="Write who showed what when: .csv, .json, .vtt or .tsv (ELAN)."
+        ),
+    ] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", rich_help_panel=_FILMS, help="Draw it: .png or .html."),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", rich_help_panel=_FILMS, help="Size of raw rgb24 frames on standard input."),
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(metavar="FPS", rich_help_panel=_FILMS, help="Rate of raw frames on standard input.")
     ] = None,
 ) -> None:
-    """Find the faces in images and read their expressions.
+    """Find the faces in images, films and streams, and read their expressions.
 
-    Goes on past files that cannot be read; lists them at the end and exits with 1.
+    People in films keep a number, and their probabilities are smoothed over time. Goes on past what cannot be read;
+    lists it at the end and exits with 1. Ctrl-C ends a film early, and its files well.
     """
     from mien.analyzer import load
-    from mien.media import find_images, read_image
+    from mien.episode_sink import check_episodes
+    from mien.media import find_sources
     from mien.sinks import open_table
+    from mien.timeline import check_timeline
 
-    found, problems = find_images(paths)
+    for value, name in ((max_fps, "--max-fps"), (fps, "--fps")):
+        if value is not None and value <= 0:
+            raise typer.BadParameter("frames a second should be above 0", param_hint=name)
+    if start is not None and end is not None and end <= start:
+        raise typer.BadParameter(f"the end ({end:g} s) should come after the start ({start:g} s)", param_hint="--end")
+    raw = _raw(size, fps)
+    found, problems = find_sources(paths)
     failures: list[MienError] = list(problems)
     if not found:
         _give_up(failures)
+    moving = [source for source in found if source.kind != "picture"]
+    if timeline is not None:
+        check_timeline(timeline)
+    if episodes is not None:
+        check_episodes(episodes)
+    if (timeline or episodes) and len(moving) != 1:
+        option = "--timeline" if timeline else "--episodes"
+        raise InputError(f"{option} is for one film or stream at a time, and {len(moving)} are named")
     targets = _targets(found, save) if save else {}
     cores = os.cpu_count() or 1
-    workers = min(jobs or cores, len(found))
+    workers = jobs or cores
+    if not moving:
+        workers = min(workers, len(found))
     analyzer = load(model, detector, detector_weights, threads=max(1, cores // workers))
     if analyzer.detector.note:
         note(analyzer.detector.note)
 
-    def read(image: Found) -> Faces | MienError:
-        try:
-            pixels = read_image(image.path)
-            faces = analyzer.analyze(pixels).replace(source=str(image.path))
-            if save:
-                _save(targets[image], pixels, faces, min_confidence)
-        except MienError as error:
-            return error
-        return faces
-
-    bar = progress("images")
-    # Lines on the same terminal would tear the bar apart; one picture needs none.
-    bar.disable |= len(found) == 1 or (as_json and out.is_terminal)
-    shown = _table()
-    task = bar.add_task("reading", total=len(found))
-    faces_seen = images_with_faces = 0
-    with bar, open_table(table, min_confidence) if table else nullcontext() as rows:
-        for image, result in zip(found, _in_order(read, found, workers), strict=True):
-            bar.advance(task)
-            if isinstance(result, MienError):
-                failures.append(result)
-                shown.add_row(_name(image.path), "", Text("failed", "bold red"), "", "")
+    pictures = Pictures(analyzer, workers, min_confidence, as_json)
+    wish = Wish(every, max_fps, start, end, raw, workers, min_confidence, as_json, episodes, timeline)
+    stopped_by = 0
+    with open_table(table, min_confidence) if table else nullcontext() as rows:
+        for still, group in groupby(found, key=lambda source: source.kind == "picture"):
+            if still:
+                failures += pictures.read(list(group), rows, targets)
                 continue
-            faces_seen += len(result)
-            images_with_faces += len(result) > 0
-            if rows is not None:
-                rows.write(result)
-            if as_json:
-                print(json.dumps(result.to_dict(min_confidence)), file=out.file, flush=True)
-            else:
-                _add(shown, result, min_confidence)
-    if not as_json:
-        _print(shown)
-        out.print(
-            f"{_count(faces_seen, 'face')} in {images_with_faces} of {_count(len(found), 'image')}"
-            f"{f', {len(failures)} failed' if failures else ''}"
-            f" · detector {analyzer.detector.name}, model {analyzer.classifier.card.name}",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+            for source in group:
+                watched = watch(source, analyzer, wish, rows, targets.get(source))
+                failures += watched.failures
+                stopped_by = stopped_by or watched.stopped_by
+                if stopped_by:
+                    break
+            if stopped_by:
+                break
+    if pictures.count and not as_json:
+        pictures.summary(len(failures))
+    if stopped_by:
+        complain("interrupted; what had been read until then is written")
+        raise typer.Exit(128 + stopped_by)
     if failures:
         _give_up(failures)
 
@@ -127,101 +157,46 @@ def _give_up(failures: list[MienError]) -> None:
     raise typer.Exit(1)
 
 
-def _in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """Results in the order of the items, from threads, with no more than two items per thread on their way."""
-    waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) == 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+def _raw(size: str | None, fps: float | None) -> RawVideo | None:
+    from mien.media import RawVideo
+
+    if size is None and fps is None:
+        return None
+    sides = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size or "")
+    if sides is None or fps is None:
+        raise typer.BadParameter("raw frames need both, as in --size 640x480 --fps 25", param_hint="--size and --fps")
+    return RawVideo(int(sides[1]), int(sides[2]), fps)
 
 
-def _targets(found: list[Found], folder: Path) -> dict[Found, Path]:
-    """Where each annotated image goes: under `folder` as it lies under what all the named folders share.
+def _targets(found: list[Source], folder: Path) -> dict[Source, Path]:
+    """Where each annotated image or film goes: under `folder` as it lies under what all the named folders share;
+    what is no file, by its name.
 
-    Raises InputError where that would overwrite an image that was named.
+    Raises InputError where that would overwrite a file that was named.
     """
-    places = {image: image.path.parent.resolve() / image.path.name for image in found}
+    files = [source for source in found if source.kind in {"picture", "film"}]
+    places = {source: source.path.parent.resolve() / source.path.name for source in files}
     try:
-        shared = os.path.commonpath([p for i, place in places.items() for p in (place.parent, i.root.resolve())])
+        folders = [p for source, place in places.items() for p in (place.parent, source.root.resolve())]
+        shared = os.path.commonpath(folders) if folders else ""
     except ValueError:  # Windows, where drives share nothing
-        raise InputError("with --save all images should lie on one drive; name those of one drive at a time") from None
-    targets: dict[Found, Path] = {}
+        raise InputError("with --save all files should lie on one drive; name those of one drive at a time") from None
+    targets: dict[Source, Path] = {}
     used: set[Path] = set()
-    for image, place in places.items():
-        target = folder / place.relative_to(shared)
-        if target.suffix.lower() not in {*_JPEG, ".png"}:
-            target = target.with_name(f"{target.name}.png")
+    for source in found:
+        if source in places:
+            target = folder / places[source].relative_to(shared)
+        else:
+            target = folder / (re.sub(r"[^A-Za-z0-9]+", "-", source.name).strip("-") or "stdin")
+        endings = {*JPEG, ".png"} if source.kind == "picture" else {".mp4"}
+        if target.suffix.lower() not in endings:
+            target = target.with_name(f"{target.name}{'.png' if source.kind == 'picture' else '.mp4'}")
         while target in used:
             target = target.with_stem(f"{target.stem}_")
         used.add(target)
-        targets[image] = target
+        targets[source] = target
     originals = set(places.values())
     for target in targets.values():
         if target.parent.resolve() / target.name in originals:
             raise InputError(f"--save {folder} would overwrite {target} itself; name another folder")
     return targets
-
-
-def _save(target: Path, image: NDArray[np.uint8], faces: Faces, min_confidence: float) -> None:
-    from PIL import Image
-
-    from mien.draw import annotate
-
-    annotated = Image.fromarray(annotate(image, faces, min_confidence))
-    part = target.with_name(f"{target.name}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.suffix.lower() in _JPEG:
-            annotated.save(part, "JPEG", quality=92, subsampling=0)
-        else:
-            annotated.save(part, "PNG")
-        part.replace(target)
-    except OSError as error:
-        raise InputError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from None
-
-
-def _table() -> Table:
-    table = Table("image", box=None, header_style="bold", pad_edge=False)
-    table.columns[0].overflow = "fold"
-    table.add_column("face", justify="right")
-    table.add_column("expression")
-    table.add_column("confidence", no_wrap=True)
-    table.add_column("box (x1 y1 x2 y2)", style="dim")
-    return table
-
-
-def _add(table: Table, faces: Faces, min_confidence: float) -> None:
-    from mien.draw import COLOURS
-
-    name = _name(faces.source)
-    if not len(faces):
-        table.add_row(name, "", Text("no face", "dim"), "", "")
-    labels = faces.labels(min_confidence)
-    for i, (label, share, box) in enumerate(zip(labels, faces.confidences.tolist(), faces.boxes, strict=True)):
-        colour = "rgb({},{},{})".format(*COLOURS[label])
-        full, empty = ("#", ".") if out.options.ascii_only else ("█", "░")
-        filled = round(share * _BAR)
-        bar = Text.assemble((full * filled, colour), (empty * (_BAR - filled), "dim"), f" {share:4.0%}")
-        place = " ".join(f"{round(v)}" for v in box.tolist())
-        table.add_row(name if i == 0 else "", str(i + 1), Text(label, colour), bar, place)
-
-
-def _print(table: Table) -> None:
-    if out.is_terminal:
-        out.print(table)
-    else:  # a file or a pipe has no width to keep to
-        natural = Measurement.get(out, out.options.update(max_width=10_000), table).maximum
-        Console(file=out.file, width=natural).print(table)
-
-
-def _name(path: str | Path) -> Text:
-    # A file name need not be text; its stray bytes are shown as escapes.
-    return Text(str(path).encode("utf-8", "backslashreplace").decode())
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"

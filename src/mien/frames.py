@@ -1,0 +1,148 @@
+"""`Frame`: one image with its place in time; `Frames`: an iterator of them that is read ahead in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, Full, Queue
+from threading import Event, Thread
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+AHEAD = 4
+"""Frames that wait for the analysis; at 3840x2160 they take 100 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image of a source.
+
+    image    (H, W, 3) uint8 RGB, upright, contiguous
+    index    its number in the source, from 0, whatever is left out before it
+    time     seconds since the source's first frame, by the source's own timestamps; 0 for a picture
+    source   path, URL or camera
+    still    a picture by itself, not one of a sequence
+    """
+
+    image: NDArray[np.uint8]
+    index: int = 0
+    time: float = 0.0
+    source: str = ""
+    still: bool = False
+
+
+class Pick:
+    """Which frames of a sequence are wanted.
+
+    Every `every`-th by index, of those no more than one in each interval of 1 / `max_fps` seconds, and none before
+    `start` or from `end` on, in seconds.
+    """
+
+    def __init__(
+        self, every: int = 1, max_fps: float | None = None, start: float | None = None, end: float | None = None
+    ) -> None:
+        self.every, self.max_fps = every, max_fps
+        self.start, self.end = start or 0.0, float("inf") if end is None else end
+        self._slot = -1
+
+    def over(self, time: float) -> bool:
+        """Whether nothing is wanted from this time on."""
+        return time >= self.end - 1e-6
+
+    def wants(self, index: int, time: float) -> bool:
+        """Whether this frame is wanted; to be asked once for each, in order."""
+        if index % self.every or time < self.start - 1e-6 or self.over(time):
+            return False
+        if self.max_fps is not None:
+            slot = int((time - self.start) * self.max_fps + 1e-6)
+            if slot == self._slot:
+                return False
+            self._slot = slot
+        return True
+
+
+class Frames(Iterator[Frame]):
+    """Frames that a thread reads ahead of whoever iterates; close it, or use it as a context manager.
+
+    `read` is given an event that tells it to stop early. What it raises is raised here, after the frames before it.
+    With `newest`, frames that nobody has taken yet give way to newer ones and are counted in `dropped`; otherwise
+    the thread waits.
+
+    duration   seconds of the whole source, where it is known
+    live       frames come as time passes, as from a camera
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Event], Iterator[Frame]],
+        duration: float | None = None,
+        live: bool = False,
+        newest: bool = False,
+    ) -> None:
+        self.duration, self.live, self.dropped = duration, live, 0
+        self._queue: Queue[Frame | Exception | None] = Queue(1 if newest else AHEAD)
+        self._newest, self._stop, self._over = newest, Event(), False
+        self._thread = Thread(target=self._run, args=(read,), name="frames", daemon=True)
+        self._thread.start()
+
+    def _run(self, read: Callable[[Event], Iterator[Frame]]) -> None:
+        last: Exception | None = None
+        frames = read(self._stop)
+        try:
+            for frame in frames:
+                if self._newest and self._queue.full():
+                    with suppress(Empty):
+                        self._queue.get_nowait()
+                        self.dropped += 1
+                if not self._put(frame):
+                    break
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the frames are taken
+            last = error
+        finally:
+            if hasattr(frames, "close"):
+                frames.close()
+            self._put(last)
+
+    def _put(self, item: Frame | Exception | None) -> bool:
+        while not self._stop.is_set():
+            with suppress(Full):
+                self._queue.put(item, timeout=0.1)
+                return True
+        return False
+
+    def __next__(self) -> Frame:
+        while not self._over:
+            try:
+                item = self._queue.get(timeout=0.1)
+            except Empty:
+                if self._stop.is_set():
+                    break
+                continue
+            if isinstance(item, Frame):
+                return item
+            self.close()
+            if item is not None:
+                raise item
+        raise StopIteration
+
+    def stop(self) -> None:
+        """Read no further: the iteration ends after the frames that are waiting. For signal handlers."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Stop reading; frames that wait are given up."""
+        self._over = True
+        self._stop.set()
+        self._thread.join(timeout=1)  # it may be waiting for a network or a pipe
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

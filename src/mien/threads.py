@@ -1,0 +1,39 @@
+"""Work spread over threads, its results in the order of the work."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+    """Results in the order of the items, with no more than two items per thread on their way.
+
+    What taking an item raises is raised after the results of those before it.
+    """
+    waiting: deque[Future[R]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    problem: Exception | None = None
+    try:
+        source = iter(items)
+        while problem is None:
+            try:
+                waiting.append(pool.submit(work, next(source)))
+            except StopIteration:
+                break
+            except Exception as error:  # noqa: BLE001 - raised below
+                problem = error
+                break
+            if len(waiting) == 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+        if problem is not None:
+            raise problem
+    finally:
+        pool.shutdown(cancel_futures=True)

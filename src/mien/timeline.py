@@ -1,0 +1,341 @@
+"""Timelines: who showed what when, one lane per person, gathered frame by frame in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from mien.draw import COLOURS
+from mien.episodes import Episode
+from mien.errors import InputError, did_you_mean
+from mien.faces import Faces
+from mien.labels import LABELS
+
+BINS = 1024
+"""Stretches of time that are told apart; they grow longer with the film."""
+MAX_LANES = 16
+"""People who get a lane: those seen longest."""
+
+_FINEST = 1 / 64
+"""Seconds of the first, shortest bins."""
+_GAP_SECONDS = 0.25
+"""For which somebody unseen still counts as seen."""
+_STACK = (*(label for label in LABELS if label != "neutral"), "neutral")
+"""From the base line up; neutral on top, so that expressions grow from the base."""
+_STEPS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
+
+_WIDTH, _LEFT, _RIGHT = 1280, 150, 28
+_TOP, _BOTTOM = 92, 46
+_STRIP, _GAP = 18, 20
+_FONT = 13
+
+
+class Timeline:
+    """Sums of probabilities over stretches of time, for each person of one source."""
+
+    def __init__(self) -> None:
+        self.source = ""
+        self._bin, self._frames, self._last = _FINEST, 0, 0.0
+        self._sums: dict[int, dict[int, NDArray[np.float64]]] = {}
+
+    def add(self, faces: Faces) -> None:
+        """Take in a frame whose faces have ids and probabilities; who is not followed (id 0) is left out."""
+        self.source, self._last = faces.source, max(self._last, faces.time)
+        self._frames += 1
+        while faces.time >= self._bin * BINS:
+            self._coarsen()
+        if faces.ids is None or faces.probs is None:
+            return
+        where = int(faces.time / self._bin)
+        for person, probs in zip(faces.ids.tolist(), faces.probs, strict=True):
+            if person:
+                sums = self._sums.setdefault(person, {})
+                sums[where] = sums.get(where, 0) + np.append(probs, 1.0)
+
+    def _coarsen(self) -> None:
+        self._bin *= 2
+        for person, sums in self._sums.items():
+            merged: dict[int, NDArray[np.float64]] = {}
+            for where, values in sums.items():
+                merged[where // 2] = merged.get(where // 2, 0) + values
+            self._sums[person] = merged
+
+    @property
+    def interval(self) -> float:
+        """Mean seconds from frame to frame; 0 for a single one."""
+        return self._last / max(self._frames - 1, 1)
+
+    @property
+    def duration(self) -> float:
+        """Seconds to the end of the last frame."""
+        return self._last + self.interval
+
+    def people(self) -> list[int]:
+        """Everybody, longest seen first."""
+        return sorted(self._sums, key=lambda person: (-len(self._sums[person]), person))
+
+    def seconds(self, person: int) -> float:
+        """How long somebody was seen."""
+        return float(sum(edges[-1] - edges[0] for edges, _ in self.runs(person)))
+
+    def runs(self, person: int) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Stretches in which somebody was seen: edges in seconds `(k + 1,)`, mean probabilities between them `(k, 7)`.
+
+        What lies between two frames takes the values of the one before, unless it is long.
+        """
+        sums = self._sums[person]
+        reach = max(_GAP_SECONDS, 1.5 * self.interval) / self._bin
+        stretches: list[list[int]] = []
+        for where in sorted(sums):
+            if not stretches or where - stretches[-1][-1] > max(reach, 1):
+                stretches.append([])
+            stretches[-1].append(where)
+        runs = []
+        for run in stretches:
+            edges = np.append(np.array(run) * self._bin, run[-1] * self._bin + max(self.interval, self._bin))
+            runs.append((edges, np.array([sums[where][:-1] / sums[where][-1] for where in run])))
+        return runs
+
+    def mean(self, person: int) -> NDArray[np.float64]:
+        """Mean probabilities (7,) over all frames of somebody."""
+        total = np.sum(list(self._sums[person].values()), axis=0)
+        mean: NDArray[np.float64] = total[:-1] / total[-1]
+        return mean
+
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Area:
+    """A filled polygon; `colour` is an expression or a tone of the page: ink, faint, line or paper."""
+
+    points: list[Point]
+    colour: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Words:
+    """Text whose middle height is at y, beginning (`start`), centred (`middle`) or ending (`end`) at x."""
+
+    x: float
+    y: float
+    text: str
+    colour: str = "ink"
+    anchor: str = "start"
+    size: int = _FONT
+
+
+@dataclass
+class Scene:
+    """A drawing, for PNG and SVG alike."""
+
+    width: int
+    height: int
+    areas: list[Area] = field(default_factory=list)
+    words: list[Words] = field(default_factory=list)
+
+    def box(self, x1: float, y1: float, x2: float, y2: float, colour: str, hint: str = "") -> None:
+        self.areas.append(Area([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], colour, hint))
+
+
+def draw_timeline(timeline: Timeline, episodes: Iterable[Episode] = ()) -> Scene:
+    """One lane for each of the people seen longest: their probabilities stacked over time, episodes below."""
+    everybody = timeline.people()
+    people = sorted(everybody[:MAX_LANES])
+    lane = 96 if len(people) <= 3 else 64 if len(people) <= 6 else 44
+    height = _TOP + max(len(people), 1) * (lane + _STRIP + 4 + _GAP) + _BOTTOM
+    scene = Scene(_WIDTH, height)
+    span = max(timeline.duration, 1.0)
+    plot = _WIDTH - _LEFT - _RIGHT
+
+    def x(seconds: float) -> float:
+        return _LEFT + min(max(seconds / span, 0.0), 1.0) * plot
+
+    _heading(scene, timeline, len(everybody) - len(people))
+    bottom = height - _BOTTOM
+    for tick in _ticks(span):
+        scene.box(x(tick) - 0.5, _TOP - 6, x(tick) + 0.5, bottom + 5, "line")
+        scene.words.append(Words(x(tick), bottom + 18, clock(tick, span), "faint", "middle", 12))
+    if not people:
+        scene.words.append(Words(_LEFT + plot / 2, (_TOP + bottom) / 2, "nobody was seen", "faint", "middle", 15))
+    by_person: dict[int, list[Episode]] = {}
+    for episode in episodes:
+        by_person.setdefault(episode.id, []).append(episode)
+    for row, person in enumerate(people):
+        top = _TOP + row * (lane + _STRIP + 4 + _GAP)
+        base = top + lane
+        dominant = LABELS[int(timeline.mean(person).argmax())]
+        scene.words.append(Words(16, top + lane / 2 - 9, f"person {person}", size=15))
+        seen = f"{length(timeline.seconds(person))}, {dominant}"
+        scene.words.append(Words(16, top + lane / 2 + 10, seen, "faint", size=12))
+        scene.box(_LEFT, base, _LEFT + plot, base + 1, "line")
+        for edges, probs in timeline.runs(person):
+            _stack(scene, [x(edge) for edge in edges], probs, base, lane)
+        for episode in by_person.get(person, ()):
+            _episode(scene, episode, x(episode.onset), x(episode.offset), base + 4, span)
+    return scene
+
+
+def _heading(scene: Scene, timeline: Timeline, others: int) -> None:
+    title = Path(timeline.source).name.encode("utf-8", "backslashreplace").decode() or "timeline"
+    scene.words.append(Words(16, 24, title if len(title) < 90 else f"{title[:88]}…", size=18))
+    about = f"{length(timeline.duration)} · smoothed probabilities, episodes below"
+    if others:
+        about += f" · {others} more {'person' if others == 1 else 'people'}, seen for less time, left out"
+    scene.words.append(Words(16, 48, about, "faint", size=12))
+    at = _WIDTH - _RIGHT
+    for label in reversed(_STACK):
+        at -= round(text_width(label, 12))
+        scene.words.append(Words(at, 24, label, size=12))
+        scene.box(at - 17, 18, at - 5, 30, label)
+        at -= 31
+
+
+def _stack(scene: Scene, edges: Sequence[float], probs: NDArray[np.float64], base: float, height: float) -> None:
+    """Stacked areas of one stretch, as steps."""
+    low = np.zeros(len(probs))
+    for label in _STACK:
+        high = low + probs[:, LABELS.index(label)]
+        above = [(edges[k + side], base - height * high[k]) for k in range(len(high)) for side in (0, 1)]
+        below = [(edges[k + side], base - height * low[k]) for k in range(len(low)) for side in (0, 1)]
+        scene.areas.append(Area(above + below[::-1], label))
+        low = high
+
+
+def _episode(scene: Scene, episode: Episode, x1: float, x2: float, top: float, span: float) -> None:
+    x2 = max(x2, x1 + 1.5)
+    hint = f"person {episode.id}: {episode.label}, {clock(episode.onset, span, 1)} to {clock(episode.offset, span, 1)}"
+    hint += f", mean probability {episode.mean:.0%}"
+    inset = min(1.0, (x2 - x1) / 4)  # neighbours stay apart
+    scene.box(x1, top, x2 - inset, top + _STRIP, episode.label, hint)
+    if text_width(episode.label, 11) + 8 <= x2 - x1:
+        scene.words.append(Words((x1 + x2) / 2, top + _STRIP / 2, episode.label, "on-colour", "middle", 11))
+
+
+def _ticks(span: float) -> list[float]:
+    step = next((s for s in _STEPS if span / s <= 11), _STEPS[-1] * ceil(span / _STEPS[-1] / 11))
+    return [k * step for k in range(int(span / step + 1e-9) + 1)]
+
+
+def clock(seconds: float, span: float, digits: int = 0) -> str:
+    """A moment as seconds, m:ss or h:mm:ss, whichever a source of `span` seconds needs."""
+    if span < 60:
+        return f"{seconds:.{digits or (0 if seconds == int(seconds) else 1)}f} s"
+    text = f"{seconds % 60:0{3 + digits if digits else 2}.{digits}f}"
+    minutes = int(seconds // 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{text}" if span >= 3600 else f"{minutes}:{text}"
+
+
+def length(seconds: float) -> str:
+    """A duration in words."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s" if minutes < 10 else f"{minutes} min"
+
+
+def text_width(text: str, size: int) -> float:
+    """In pixels."""
+    return float(_font(size).getlength(text))
+
+
+_LIGHT = {"paper": "#ffffff", "ink": "#1b1e24", "faint": "#667080", "line": "#e3e6eb", "on-colour": "#13151a"}
+_DARK = {"paper": "#14161a", "ink": "#eceef2", "faint": "#98a1af", "line": "#2b3038", "on-colour": "#13151a"}
+
+
+def save_timeline(path: str | Path, timeline: Timeline, episodes: Sequence[Episode] = ()) -> None:
+    """Draw a timeline as `.png`, or as a page with an SVG inside, `.html`.
+
+    Raises InputError for another ending or a place that cannot be written.
+    """
+    path = Path(path)
+    check_timeline(path)
+    scene = draw_timeline(timeline, episodes)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() == ".png":
+            _png(scene).save(part, "PNG")
+        else:
+            part.write_text(_page(scene, timeline), encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write the timeline {path}: {(error.strerror or str(error)).lower()}") from None
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def check_timeline(path: Path) -> None:
+    """Raises InputError when a timeline cannot be of that kind."""
+    if path.suffix.lower() not in {".png", ".html"}:
+        hint = did_you_mean(path.suffix.lower(), [".png", ".html"])
+        raise InputError(f"{path} should end in .png or .html to say what kind of timeline it is{hint}")
+
+
+def _png(scene: Scene) -> Image.Image:
+    """In light tones, drawn at twice its size and kept so."""
+    scale = 2
+    paints = _LIGHT | {label: f"rgb({r},{g},{b})" for label, (r, g, b) in COLOURS.items()}
+    image = Image.new("RGB", (scene.width * scale, scene.height * scale), paints["paper"])
+    draw = ImageDraw.Draw(image)
+    for area in scene.areas:
+        draw.polygon([(px * scale, py * scale) for px, py in area.points], paints[area.colour])
+    anchors = {"start": "lm", "middle": "mm", "end": "rm"}
+    for words in scene.words:
+        place = words.x * scale, words.y * scale
+        draw.text(place, words.text, paints[words.colour], _font(words.size * scale), anchor=anchors[words.anchor])
+    return image
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>
+:root { color-scheme: light dark; {% for name, colour in light %}--{{ name }}: {{ colour }}; {% endfor %}}
+@media (prefers-color-scheme: dark) { :root { {% for name, colour in dark %}--{{ name }}: {{ colour }}; {% endfor %}} }
+body { margin: 0; background: var(--paper); }
+svg { display: block; width: 100%; max-width: {{ 2 * scene.width }}px; height: auto; margin: auto;
+  font-family: system-ui, sans-serif; }
+</style>
+<svg viewBox="0 0 {{ scene.width }} {{ scene.height }}" role="img" aria-label="{{ title }}">
+{% for area in scene.areas -%}
+<path d="{{ path(area) }}" fill="{{ paint(area.colour) }}"
+{%- if area.hint %}><title>{{ area.hint }}</title></path>{% else %}/>{% endif %}
+{% endfor -%}
+{% for words in scene.words -%}
+<text x="{{ '%.1f' | format(words.x) }}" y="{{ '%.1f' | format(words.y) }}" dy=".35em" font-size="{{ words.size }}"
+ text-anchor="{{ words.anchor }}" fill="{{ paint(words.colour) }}">{{ words.text }}</text>
+{% endfor -%}
+</svg>
+</html>
+"""
+
+
+def _page(scene: Scene, timeline: Timeline) -> str:
+    from jinja2 import Environment
+
+    def path(area: Area) -> str:
+        return "M" + "L".join(f"{px:.1f} {py:.1f}" for px, py in area.points) + "Z"
+
+    def paint(colour: str) -> str:
+        return "rgb({},{},{})".format(*COLOURS[colour]) if colour in COLOURS else f"var(--{colour})"
+
+    template = Environment(autoescape=True).from_string(_PAGE)
+    title = scene.words[0].text
+    return template.render(scene=scene, title=title, path=path, paint=paint, light=_LIGHT.items(), dark=_DARK.items())
