@@ -40,13 +40,18 @@ def background(rng: np.random.Generator) -> NDArray[np.uint8]:
 
 def paste(scene: NDArray[np.uint8], face: NDArray[np.uint8], x: float, y: float, size: int, tilt: float) -> None:
     """Lay a grey face of `size` pixels into the scene, centred at x, y and turned by `tilt` degrees."""
-    scale = size / face.shape[0]
-    turn = cv2.getRotationMatrix2D(((face.shape[1] - 1) / 2, (face.shape[0] - 1) / 2), tilt, scale)
-    turn[:, 2] += np.array([x, y]) - (face.shape[0] - 1) / 2
+    side = int(size * 1.5)  # holds the face at any tilt
+    left, top = int(x) - side // 2, int(y) - side // 2
+    turn = cv2.getRotationMatrix2D(((face.shape[1] - 1) / 2, (face.shape[0] - 1) / 2), tilt, size / face.shape[0])
+    turn[:, 2] += np.array([x - left, y - top]) - (face.shape[0] - 1) / 2
     flat = np.repeat(face[..., None], 3, 2)
-    laid = cv2.warpAffine(flat, turn, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    mask = cv2.warpAffine(np.ones(face.shape, np.float32), turn, (WIDTH, HEIGHT))[..., None]
-    scene[:] = (scene * (1 - mask) + laid * mask).astype(np.uint8)
+    laid = cv2.warpAffine(flat, turn, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    mask = cv2.warpAffine(np.ones(face.shape, np.float32), turn, (side, side))[..., None]
+    place = np.s_[max(top, 0) : top + side, max(left, 0) : left + side]
+    inside = np.s_[max(-top, 0) :, max(-left, 0) :]
+    there = scene[place]
+    laid, mask = laid[inside][: len(there), : there.shape[1]], mask[inside][: len(there), : there.shape[1]]
+    scene[place] = (there * (1 - mask) + laid * mask).astype(np.uint8)
 
 
 def run_size(

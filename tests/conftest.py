@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,12 @@ from numpy.typing import NDArray
 
 from mien.labels import LABELS
 from mien.models import Card
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """Programs started in the background ignore Ctrl-C, and so would the tests that press it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ class Faces:
     landmarks   (n, 5, 2) float32, x y in pixels: right eye, left eye, nose, right and left corner of the
                 mouth, right and left as the person has them; NaN where the detector gives none
     probs       (n, 7) float32 in the order of `mien.labels.LABELS`, rows sum to one; None before classification
-    ids         (n,) int64 track ids; None where nobody is followed
+    ids         (n,) int64 track ids, 0 for a face too faint to be followed yet; None where nobody is followed
     raw_probs   (n, 7) float32, the probabilities of this frame alone where `probs` are smoothed over time; else None
     quality     (n,) float32 in 0..1, how well the face can be read (size, sharpness, pose, score); None if not judged
     frame       index of the frame in its source, from 0
