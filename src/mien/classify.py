@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.crop import crop_faces
+from mien.crop import crop_faces, resize_crop
 from mien.errors import ModelError
 from mien.faces import Faces
 from mien.labels import LABELS
@@ -45,7 +44,7 @@ class Classifier:
             raise ValueError(f"crops should be (n, H, W) uint8 grey, not {crops.shape} {crops.dtype}")
         size = self.card.input_size
         if crops.shape[1:] != (size, size) and len(crops):
-            crops = np.stack([cv2.resize(c, (size, size), interpolation=_interpolation(c, size)) for c in crops])
+            crops = np.stack([resize_crop(crop, size) for crop in crops])
         parts = []
         for first in range(0, len(crops), BATCH):
             batch = crops[first : first + BATCH, None].astype(np.float32)
@@ -72,7 +71,3 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     powers = np.exp(logits - logits.max(-1, keepdims=True, initial=-np.inf))
     result: NDArray[np.float32] = powers / powers.sum(-1, keepdims=True)
     return result
-
-
-def _interpolation(image: NDArray[np.uint8], size: int) -> int:
-    return cv2.INTER_AREA if min(image.shape) > size else cv2.INTER_LINEAR

@@ -69,3 +69,12 @@ def crop_faces(image: NDArray[np.uint8], faces: Faces, size: int, geometry: Crop
         grey = cv2.cvtColor(sampled, cv2.COLOR_RGB2GRAY)
         crops[i] = grey if finer == 1 else cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA)
     return crops
+
+
+def resize_crop(crop: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A grey crop `(H, W)` as `(size, size)`: averaged where it shrinks, so that nothing aliases; the same array
+    where it has that size already."""
+    if crop.shape == (size, size):
+        return crop
+    how = cv2.INTER_AREA if min(crop.shape) > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(crop, (size, size), interpolation=how), np.uint8)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from mien.episodes import Episode
 from mien.errors import InputError, did_you_mean
+from mien.files import replacing
 
 COLUMNS = (
     "source", "id", "label", "onset_s", "apex_s", "offset_s", "duration_s", "mean_probability", "peak_probability",
@@ -32,16 +32,8 @@ def save_episodes(path: str | Path, source: str, episodes: Sequence[Episode]) ->
     check_episodes(path)
     name = source.encode("utf-8", "backslashreplace").decode()
     text = _WRITERS[path.suffix.lower()](name, sorted(episodes, key=lambda e: (e.onset, e.id)))
-    part = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, f"the episodes {path}") as part:
         part.write_text(text, encoding="utf-8", newline="")
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write the episodes {path}: {(error.strerror or str(error)).lower()}") from None
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def check_episodes(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -16,6 +15,7 @@ from mien.draw import COLOURS
 from mien.episodes import Episode
 from mien.errors import InputError, did_you_mean
 from mien.faces import Faces
+from mien.files import replacing
 from mien.labels import LABELS
 
 BINS = 1024
@@ -260,19 +260,11 @@ def save_timeline(path: str | Path, timeline: Timeline, episodes: Sequence[Episo
     path = Path(path)
     check_timeline(path)
     scene = draw_timeline(timeline, episodes)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, f"the timeline {path}") as part:
         if path.suffix.lower() == ".png":
             _png(scene).save(part, "PNG")
         else:
             part.write_text(_page(scene, timeline), encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write the timeline {path}: {(error.strerror or str(error)).lower()}") from None
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def check_timeline(path: Path) -> None:

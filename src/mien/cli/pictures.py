@@ -12,7 +12,8 @@ from rich.text import Text
 
 from mien.cli.console import out, progress
 from mien.cli.shown import bar, counted, printed, readable
-from mien.errors import InputError, MienError
+from mien.errors import MienError
+from mien.files import replacing
 from mien.threads import in_order
 
 if TYPE_CHECKING:
@@ -109,13 +110,8 @@ def _save(target: Path, image: NDArray[np.uint8], faces: Faces, min_confidence: 
     from mien.draw import annotate
 
     annotated = Image.fromarray(annotate(image, faces, min_confidence))
-    part = target.with_name(f"{target.name}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target, str(target)) as part:
         if target.suffix.lower() in JPEG:
             annotated.save(part, "JPEG", quality=92, subsampling=0)
         else:
             annotated.save(part, "PNG")
-        part.replace(target)
-    except OSError as error:
-        raise InputError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from None

@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.crop import resize_crop
 from mien.errors import DataError, InputError, MissingExtraError
 from mien.images import decode_image, read_image
 from mien.labels import FER2013_ORDER, FERPLUS_COLUMNS, LABELS, expression, find_label, find_split
@@ -98,7 +99,7 @@ def read_csv(path: Path, size: int, progress: Progress = lambda done, of: None) 
             )
         if usage and find_split(usage) is None:
             raise DataError(f"{where}: Usage is {usage!r}, not one of {', '.join(_USAGES)}")
-        images.append(_resized(values.reshape(side, side), size))
+        images.append(resize_crop(values.reshape(side, side), size))
         labels.append(_EMOTIONS[emotion])
         splits.append(split_name(usage) if usage else "")
         sources.append(f"{name}:{line}")
@@ -285,7 +286,7 @@ def _decoded(
 
     def one(task: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8] | InputError:
         try:
-            return _resized(np.asarray(cv2.cvtColor(task(), cv2.COLOR_RGB2GRAY), np.uint8), size)
+            return resize_crop(np.asarray(cv2.cvtColor(task(), cv2.COLOR_RGB2GRAY), np.uint8), size)
         except InputError as error:
             return error
 
@@ -318,10 +319,3 @@ def _rows(
             raise DataError(f"{path}: none of its {len(problems)} images could be read; first: {problems[0]}")
         raise DataError(f"{path}: there is no image in it")
     return Rows(np.stack(images), np.array(labels, np.int64), splits, sources, problems)
-
-
-def _resized(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    if image.shape == (size, size):
-        return image
-    how = cv2.INTER_AREA if min(image.shape) > size else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (size, size), interpolation=how), np.uint8)
