@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from training_sets import saved, small_recipe, striped
 
 from mien.data import prepared
+from mien.data.prepared import image_hash
 from mien.errors import DataError, ModelError, RecipeError
 from mien.labels import FERPLUS_COLUMNS, LABELS, VOTE_LABELS
 from mien.train.fit import find_device, fit, learning_rate, predict_logits, size_at, strength_at
@@ -231,8 +233,26 @@ def test_a_run_that_starts_from_another_keeps_what_it_knew(learned: RunFolder, d
     known = best(learned.history()).validation_accuracy
     (line,) = fit(started_from(learned), data, tmp_path / "on")
     assert line.validation_accuracy == pytest.approx(known, abs=0.03)
-    (taught,) = fit(started_from(learned, self_distillation=1.0), data, tmp_path / "taught")
-    assert taught.train_loss != line.train_loss, "the targets are those of the network that it starts from"
+    (taught,) = fit(started_from(learned, teachers=[str(learned.path)], distillation=1.0), data, tmp_path / "taught")
+    assert taught.train_loss != line.train_loss, "the targets are those that the teacher gives"
+
+
+def test_retaken_images_are_learned_and_checked(learned: RunFolder, data: Path, tmp_path: Path) -> None:
+    rows = prepared.load(data)
+    again = saved(tmp_path / "again", replace(rows, images=255 - rows.images, hashes=_hashes(255 - rows.images)))
+    content = started_from(learned).model_dump()
+    content["data"] |= {"retaken": str(again), "retaken_share": 1.0}
+    (line,) = fit(Recipe.model_validate(content), data, tmp_path / "run")
+    (plain,) = fit(started_from(learned), data, tmp_path / "plain")
+    assert line.train_loss != plain.train_loss, "the images are the retaken ones"
+    other = saved(tmp_path / "other", replace(rows, sources=np.char.add(rows.sources, "x")))
+    content["data"]["retaken"] = str(other)
+    with pytest.raises(DataError, match="holds other rows"):
+        fit(Recipe.model_validate(content), data, tmp_path / "refused")
+
+
+def _hashes(images: NDArray[np.uint8]) -> NDArray[np.str_]:
+    return np.array([image_hash(image) for image in images])
 
 
 def test_a_start_that_does_not_fit_is_told(run: RunFolder, data: Path, tmp_path: Path) -> None:

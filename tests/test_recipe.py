@@ -87,6 +87,13 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         read(str(tmp_path / "nothing.toml"))
 
 
-def test_self_distillation_needs_somebody_to_learn_from() -> None:
-    with pytest.raises(RecipeError, match="self_distillation needs init"):
-        read("base", ("optim.self_distillation=0.5",))
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("optim.distillation=0.5", "distillation needs teachers"),
+        ("data.retaken_share=0.5", "retaken_share needs retaken"),
+    ],
+)
+def test_a_share_needs_what_it_is_a_share_of(setting: str, told: str) -> None:
+    with pytest.raises(RecipeError, match=told):
+        read("base", (setting,))

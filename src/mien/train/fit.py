@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -75,12 +75,12 @@ def fit(
         return run.history()
     run.begin(recipe, device, facts)
     targets = make_targets(train, optim)
-    if optim.self_distillation > 0:
-        targets = targets.mixed(_teach(state.average, train, recipe, device), optim.self_distillation)
+    if optim.distillation > 0:
+        targets = targets.mixed(_teach(optim.teachers, train, device), optim.distillation)
     if run.checkpoint.exists():
         run.restore(state)
 
-    batches = _Batches(train, targets, optim.batch_size, device)
+    batches = _Batches(train, targets, optim.batch_size, device, _retaken(train, recipe), recipe.data.retaken_share)
     truth = torch.from_numpy(validation.labels)
     with closing(TensorBoard(run.tensorboard)) as board:
         try:
@@ -107,12 +107,31 @@ def fit(
     return state.history
 
 
-def _teach(net: nn.Module, train: PreparedSet, recipe: Recipe, device: str) -> NDArray[np.float32]:
-    """What the network that is begun with says of every training image and its mirror image, (n, 7)."""
-    views = train.images, np.ascontiguousarray(train.images[..., ::-1])
-    plain, mirrored = (F.softmax(predict_logits(net, x, recipe.model.input_size, device), 1) for x in views)
-    taught: NDArray[np.float32] = ((plain + mirrored) / 2).numpy()
+def _teach(teachers: Sequence[str], train: PreparedSet, device: str) -> NDArray[np.float32]:
+    """The mean of what the networks in the run folders say of every training image and its mirror image, (n, 7)."""
+    said = []
+    for folder in teachers:
+        run = RunFolder(Path(folder))
+        net, _ = run.best_net()
+        net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        views = train.images, np.ascontiguousarray(train.images[..., ::-1])
+        said += [F.softmax(predict_logits(net, view, run.recipe().model.input_size, device), 1) for view in views]
+    taught: NDArray[np.float32] = torch.stack(said).mean(0).numpy()
     return taught
+
+
+def _retaken(train: PreparedSet, recipe: Recipe) -> NDArray[np.uint8] | None:
+    """The training images again, as `mien data retake` took them; None where the recipe wants none of them.
+
+    Raises DataError where the folder holds other rows.
+    """
+    table = recipe.data
+    if not table.retaken_share:
+        return None
+    again = prepared.load(Path(table.retaken)).split(table.train_split, without_flags=table.drop_flags)
+    if not np.array_equal(again.sources, train.sources) or again.images.shape != train.images.shape:
+        raise DataError(f"{table.retaken} holds other rows than the data; make it anew with: mien data retake")
+    return again.images
 
 
 def _train_epoch(epoch: int, state: State, batches: _Batches, recipe: Recipe, watch: Watch) -> tuple[float, float]:
@@ -200,8 +219,13 @@ Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 class _Batches:
     """The whole training set on the device as uint8, served in shuffled full batches."""
 
-    def __init__(self, train: PreparedSet, targets: Targets, batch_size: int, device: str) -> None:
+    def __init__(
+        self, train: PreparedSet, targets: Targets, batch_size: int, device: str,
+        retaken: NDArray[np.uint8] | None = None, retaken_share: float = 0.0,
+    ) -> None:  # fmt: skip
         self.device = device
+        self.retaken = None if retaken is None else torch.from_numpy(retaken).to(device)
+        self.retaken_share = retaken_share
         self.images, self.labels, self.label_targets, self.vote_targets, self.vote_weights = (
             torch.from_numpy(column).to(device)
             for column in (train.images, train.labels, targets.labels, targets.votes, targets.vote_weights)
@@ -215,8 +239,12 @@ class _Batches:
     def shuffled(self, generator: torch.Generator) -> Iterator[Batch]:
         order = torch.randperm(len(self.images), generator=generator, device=self.device)
         for index in torch.split(order[: self.images_per_epoch], self.batch_size):
+            images = self.images[index]
+            if self.retaken is not None:
+                chosen = torch.rand(len(index), generator=generator, device=self.device) < self.retaken_share
+                images = torch.where(chosen.view(-1, 1, 1), self.retaken[index], images)
             yield (
-                self.images[index].unsqueeze(1).float() / 255, self.labels[index],
+                images.unsqueeze(1).float() / 255, self.labels[index],
                 self.label_targets[index], self.vote_targets[index], self.vote_weights[index],
             )  # fmt: skip
 

@@ -28,6 +28,16 @@ class DataTable(_Table):
     validation_split: str = "validation"
     drop_flags: tuple[str, ...] = ("leak", "blank")
     """Training rows with these flags are left out: copies of validation or test images, empty images."""
+    retaken: str = ""
+    """A prepared set of the same rows, made by `mien data retake`; empty: none."""
+    retaken_share: Share = 0.0
+    """Share of the training images that are taken from there, drawn anew in every epoch."""
+
+    @model_validator(mode="after")
+    def _something_to_take(self) -> DataTable:
+        if self.retaken_share > 0 and not self.retaken:
+            raise ValueError("retaken_share needs retaken, a set made by mien data retake")
+        return self
 
 
 class ModelTable(_Table):
@@ -94,9 +104,11 @@ class OptimTable(_Table):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     vote_prior: Share = 0.4
     """Share of the label target that is P(label | votes), fitted on the training rows, where votes exist."""
-    self_distillation: Share = 0.0
-    """Share of the label target that the network of `init` gives to the plain image and its mirror image
-    (Furlanello et al. 2018, Born-Again Networks)."""
+    teachers: tuple[str, ...] = ()
+    """Run folders whose networks' mean probabilities, over the plain image and its mirror image, teach."""
+    distillation: Share = 0.0
+    """Share of the label target that comes from the teachers (Hinton et al. 2015; with the network's own earlier
+    self as teacher: Furlanello et al. 2018, Born-Again Networks)."""
     vote_weight: Annotated[float, Field(ge=0)] = 0.5
     """Weight of the vote head's loss beside the label head's."""
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
@@ -113,6 +125,12 @@ class OptimTable(_Table):
             raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) should be less than epochs ({self.epochs})")
         return self
 
+    @model_validator(mode="after")
+    def _somebody_to_learn_from(self) -> OptimTable:
+        if self.distillation > 0 and not self.teachers:
+            raise ValueError("distillation needs teachers, the run folders of the networks to learn from")
+        return self
+
 
 class Recipe(_Table):
     """One training run. Sizes in pixels, shares in 0..1, angles in degrees."""
@@ -126,12 +144,6 @@ class Recipe(_Table):
     model: ModelTable = ModelTable()
     augment: AugmentTable = AugmentTable()
     optim: OptimTable = OptimTable()
-
-    @model_validator(mode="after")
-    def _a_teacher_to_distil_from(self) -> Recipe:
-        if self.optim.self_distillation > 0 and not self.init:
-            raise ValueError("optim.self_distillation needs init, the run folder of the network to learn from")
-        return self
 
 
 def shipped() -> list[str]:
