@@ -26,7 +26,8 @@ SIZE = 64
 @pytest.fixture(scope="module")
 def face() -> NDArray[np.uint8]:
     image = astronaut()
-    return crop_faces(image, load_detector("haar").detect(image).select([0]), SIZE, CropGeometry())[0]
+    crops = crop_faces(image, load_detector("haar").detect(image).select([0]), SIZE, CropGeometry())
+    return np.asarray(crops[0])
 
 
 @pytest.fixture(scope="module")

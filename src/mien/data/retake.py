@@ -60,20 +60,18 @@ def _picture(face: NDArray[np.uint8], random: np.random.Generator) -> tuple[NDAr
     side = float(np.exp(random.uniform(*np.log(SIZES))))
     whole, scale = int(side * 1.6), side / len(face)
     turn = cv2.getRotationMatrix2D((len(face) / 2 - 0.5,) * 2, random.uniform(-MAX_TILT, MAX_TILT), scale)
-    turn[:, 2] += whole / 2 - len(face) / 2
+    turn = turn + np.array([[0, 0, 1], [0, 0, 1]]) * (whole / 2 - len(face) / 2)
     how = int(random.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
     picture = cv2.warpAffine(face, turn, (whole, whole), flags=how, borderMode=cv2.BORDER_REPLICATE)
     picture = np.repeat(picture[..., None], 3, 2)
     if random.random() < 0.5:
         inside = cv2.warpAffine(np.ones(face.shape, np.float32), turn, (whole, whole))[..., None]
-        picture = (picture * inside + _clouds(whole, random) * (1 - inside)).astype(np.uint8)
+        picture = np.asarray(picture * inside + _clouds(whole, random) * (1 - inside), np.uint8)
     return np.asarray(picture, np.uint8), side
 
 
 def _clouds(side: int, random: np.random.Generator) -> NDArray[np.float32]:
     """A coloured `(side, side, 3)` texture with structure at several scales, in 0..255."""
-    picture = np.full((side, side, 3), 20, np.float32)
-    for cells in (3, 9, 30):
-        coarse = random.random((cells, cells, 3), np.float32) * (100 / cells**0.35)
-        picture += cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
-    return np.clip(picture, 0, 255)
+    layers = [random.random((cells, cells, 3), np.float32) * (100 / cells**0.35) for cells in (3, 9, 30)]
+    picture = sum(cv2.resize(layer, (side, side), interpolation=cv2.INTER_CUBIC) for layer in layers)
+    return np.asarray(np.clip(picture + 20, 0, 255), np.float32)
