@@ -22,7 +22,7 @@ from mien.train.export import Exported, export, fold_batch_norm, prove_parity, t
 from mien.train.fit import fit
 from mien.train.nets import MEAN, STD, ResidualNet, normalise, to_input
 from mien.train.recipe import ModelTable, Recipe
-from mien.train.run_folder import RunFolder
+from mien.train.run_folder import RunFolder, best
 
 torch.set_num_threads(1)
 
@@ -155,6 +155,7 @@ def test_what_cannot_be_exported_is_told(run: RunFolder, data: Path, tmp_path: P
 def test_the_mean_of_a_network_and_itself_differs_in_its_statistics_only(run: RunFolder, data: Path) -> None:
     net, train = run.best_net()[0], prepared.load(data).split("train")
     mean = average([net, net], train.images, 28)
+    assert isinstance(mean, ResidualNet)
     norms = [key for key in net.state_dict() if "running_" in key]
     for key, value in mean.state_dict().items():
         if key not in norms and "num_batches" not in key:
@@ -174,7 +175,7 @@ def test_runs_of_one_start_are_averaged(run: RunFolder, data: Path, tmp_path: Pa
     assert [origin["recipe"] for origin in made.card.provenance["runs"]] == ["small", "on"]
     validation = prepared.load(data).split("validation")
     right = Classifier(models.load(made.weights)).probabilities(validation.images).argmax(1) == validation.labels
-    assert right.mean() > 0.8
+    assert right.mean() > best(run.history()).validation_accuracy - 0.1
 
 
 def test_different_networks_are_not_averaged(run: RunFolder) -> None:

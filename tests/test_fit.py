@@ -16,17 +16,23 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from training_sets import saved, small_recipe, striped
+from training_sets import SIZE, saved, small_recipe, striped
 
+import mien
 from mien.data import prepared
 from mien.data.prepared import image_hash
 from mien.errors import DataError, ModelError, RecipeError
 from mien.labels import FERPLUS_COLUMNS, LABELS, VOTE_LABELS
-from mien.train.fit import find_device, fit, learning_rate, predict_logits, size_at, strength_at
-from mien.train.nets import normalise
-from mien.train.recipe import OptimTable, Recipe
+from mien.train.device import find_device, predict_logits
+from mien.train.fit import fit
+from mien.train.material import doubled
+from mien.train.mix import mix
+from mien.train.nets import build, normalise, to_input
+from mien.train.recipe import MixTable, OptimTable, Recipe, read
 from mien.train.run_folder import Epoch, RunFolder, best
-from mien.train.targets import label_given_votes, make_targets, vote_distribution
+from mien.train.schedule import learning_rate, size_at, strength_at
+from mien.train.start import start
+from mien.train.targets import class_weights, label_given_votes, make_targets, vote_distribution
 
 torch.set_num_threads(1)
 
@@ -279,7 +285,7 @@ def test_targets_blend_label_and_votes() -> None:
     assert targets.labels[3, 3] > 0.95
     # Nobody voted on the last: its label, smoothed.
     np.testing.assert_allclose(targets.labels[5], [0.01] * 6 + [0.94], atol=1e-6)
-    assert targets.vote_weights.tolist() == [1, 1, 1, 1, 1, 0]
+    assert targets.votes.sum(1).tolist() == [1, 1, 1, 1, 1, 0]
     np.testing.assert_allclose(label_given_votes(votes[:5], labels[:5]).sum(1), 1, atol=1e-5)
 
 
@@ -319,3 +325,116 @@ def test_augmentation_fades_at_the_end_only() -> None:
 def test_devices() -> None:
     assert find_device("cpu") == "cpu"
     assert find_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_class_weights_lift_the_rare_and_keep_the_mean() -> None:
+    labels = np.array([3] * 90 + [1] * 10, np.int64)
+    weights = class_weights(labels, 1.0)
+    assert weights.mean() == pytest.approx(1)
+    assert weights[-1] / weights[0] == pytest.approx(9)
+    np.testing.assert_array_equal(class_weights(labels, 0.0), 1)
+    rows = replace(striped(50), images=striped(50).images, labels=labels, votes=np.zeros((100, 10), np.uint8))
+    assert make_targets(rows, OptimTable(class_balance=1.0)).labels.sum(1)[-1] == pytest.approx(weights[-1])
+
+
+@pytest.mark.parametrize("optim", [{"optimizer": "adamw", "lr": 0.01}, {"optimizer": "sgd"}])
+def test_both_optimizers_resume_to_the_last_bit(data: Path, tmp_path: Path, optim: dict[str, object]) -> None:
+    recipe = small_recipe(epochs=2, **optim)
+    fit(recipe, data, tmp_path / "whole")
+
+    class Stop(Exception):
+        pass
+
+    def stop(epoch: int, done: int, of: int, line: Epoch | None) -> None:
+        if line:
+            raise Stop
+
+    with pytest.raises(Stop):
+        fit(recipe, data, tmp_path / "cut", watch=stop)
+    fit(recipe, data, tmp_path / "cut", resume=True)
+    whole, cut = (load_file(RunFolder(tmp_path / name).last) for name in ("whole", "cut"))
+    for key, value in whole.items():
+        assert torch.equal(value, cut[key]), key
+
+
+def test_patience_ends_a_run_that_no_longer_gains(data: Path, tmp_path: Path) -> None:
+    history = fit(small_recipe(epochs=40, lr=1e-6, patience=2), data, tmp_path)
+    assert len(history) == best(history).epoch + 2 < 40
+    again = fit(small_recipe(epochs=40, lr=1e-6, patience=2), data, tmp_path, resume=True)
+    assert len(again) == len(history), "it is finished"
+
+
+STILL = (
+    "flip", "rotate", "shift", "stretch", "brightness", "contrast", "gamma", "blur", "low_resolution", "noise", "erase",
+)  # fmt: skip
+PLAIN = {"kind": "plain", "input_size": SIZE, "widths": [8, 16], "dense": [16], "dense_dropout": [0.0], "dropout": 0.0}
+
+
+def plain_recipe(**tables: dict[str, object]) -> Recipe:
+    content = small_recipe(sizes=[], optimizer="adamw", lr=3e-3, schedule="constant", warmup_epochs=0).model_dump()
+    content |= {"model": PLAIN, "augment": {"flip": 0, "rotate": 3, "shift": 0, "erase": 0, "once": True}}
+    for table, values in tables.items():
+        content[table] = {**content[table], **values}
+    return Recipe.model_validate(content)
+
+
+def test_the_plain_network_learns_from_images_and_one_changed_copy_of_each(data: Path, tmp_path: Path) -> None:
+    history = fit(plain_recipe(optim={"epochs": 8}), data, tmp_path)
+    assert best(history).validation_accuracy > 0.5
+    rows = prepared.load(data).split("train")
+    twice = doubled(rows, plain_recipe().augment, seed=1)
+    assert len(twice) == 2 * len(rows)
+    np.testing.assert_array_equal(twice.images[: len(rows)], rows.images)
+    assert (twice.images[len(rows) :] != rows.images).any(axis=(1, 2)).all()
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(data: Path, tmp_path: Path) -> None:
+    """Without draws of their own, and without batch statistics, the losses agree to rounding."""
+    recipe = tmp_path / "plain.toml"
+    still = "".join(f"{key} = 0\n" for key in STILL)
+    recipe.write_text(
+        f"name = 'plain'\n[model]\nkind = 'plain'\ninput_size = {SIZE}\nwidths = [8, 16]\ndense = [16]\n"
+        f"dense_dropout = [0.0]\ndropout = 0.0\n[augment]\nscale = [1, 1]\n{still}"
+        "[optim]\nepochs = 2\nbatch_size = 20\nlr = 0.02\nwarmup_epochs = 0\naverage_decay = 0.5\n"
+    )
+    for count in (1, 2):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+        command += ["-m", "mien.cli", "train", str(recipe), "--data", str(data), "--threads", "1"]
+        done = subprocess.run(
+            [*command, "--device", "cpu", "--out", str(tmp_path / str(count))], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("validation accuracy") == 1, "only one process talks"
+    one, two = (RunFolder(tmp_path / str(count)).history() for count in (1, 2))
+    for line, other in zip(one, two, strict=True):
+        assert other.train_loss == pytest.approx(line.train_loss, rel=0.01)
+        assert other.validation_loss == pytest.approx(line.validation_loss, rel=0.01)
+
+
+def test_a_network_starts_from_the_shipped_model(tmp_path: Path) -> None:
+    recipe = read("finetune")
+    net = build(recipe.model).eval()
+    start(net, recipe)
+    crops = np.random.default_rng(0).integers(0, 256, (4, 48, 48), np.uint8)
+    expected = mien.load(detector="haar").classifier.logits(crops)[0]
+    with torch.no_grad():
+        np.testing.assert_allclose(net(to_input(torch.from_numpy(crops), 48))[0].numpy(), expected, atol=1e-4)
+    wider = recipe.model_copy(update={"model": recipe.model.model_copy(update={"stem_width": 16})})
+    with pytest.raises(ModelError, match="another network"):
+        start(build(wider.model), wider)
+    with pytest.raises(RecipeError, match=r"model\.batch_norm = false"):
+        start(net, recipe.model_copy(update={"model": recipe.model.model_copy(update={"batch_norm": True})}))
+
+
+@pytest.mark.parametrize("table", [MixTable(mixup=0.4), MixTable(cutmix=1.0)])
+def test_mixing_blends_images_and_targets_by_the_same_share(table: MixTable) -> None:
+    images = torch.zeros(8, 1, 16, 16)
+    images[4:] = 1
+    targets = torch.tensor([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4)
+    mixed, (blended,) = mix(images, (targets,), table, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(mixed.mean((1, 2, 3)), blended[:, 1])
+    torch.testing.assert_close(blended.sum(1), torch.ones(8))
+    assert ((blended > 0) & (blended < 1)).any()
+    same, _ = mix(images, (targets,), MixTable(), torch.Generator())
+    assert same is images

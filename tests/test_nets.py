@@ -46,7 +46,7 @@ def test_both_stems_end_at_the_same_resolution(stride: int) -> None:
 
 
 def test_shortcut_of_a_halving_block_drops_no_pixel() -> None:
-    block = Block(1, 4, stride=2, squeeze_excite=False)
+    block = Block(1, 4, stride=2, squeeze_excite=False, batch_norm=True)
     pixels = torch.zeros(1, 1, 7, 7, requires_grad=True)
     shortcut: Tensor = block.shortcut.eval()(pixels)
     (gradient,) = torch.autograd.grad(shortcut.sum(), pixels)

@@ -64,7 +64,7 @@ def test_ctrl_c_keeps_the_epochs_and_says_how_to_go_on(
     monkeypatch.setattr(sys, "argv", ["mien", *command])
 
     def press() -> None:
-        while not (run.path / "metrics.csv").exists():
+        while not run.checkpoint.exists():
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from importlib.util import find_spec
@@ -41,9 +42,10 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="torch's own choice")] = None,
 ) -> None:
-    """Train a network as a recipe says; Ctrl-C stops, --resume goes on."""
+    """Train a network as a recipe says; Ctrl-C stops, --resume goes on. Runs on several devices under torchrun."""
     _need_train_extra("training")
-    from mien.train.fit import find_device, fit
+    from mien.train.device import find_device
+    from mien.train.fit import fit
     from mien.train.recipe import read
     from mien.train.run_folder import RunFolder, best
 
@@ -60,8 +62,12 @@ def train(
         command = shlex.join(["mien", *(arg for arg in sys.argv[1:] if arg != "--resume"), "--resume"])
         note(f"stopped; {kept} of {plan.optim.epochs} epochs are kept in {run.path}; go on with: {command}")
         raise typer.Exit(130) from None
+    if not _leads():
+        return
     if finished:
         note(f"{run.path} was finished already; nothing was left to train")
+    if len(history) < plan.optim.epochs:
+        note(f"stopped early: no better epoch in the last {plan.optim.patience}")
     top = best(history)
     _say("best", f"{top.validation_accuracy:.2%} validation accuracy in epoch {top.epoch} of {len(history)}")
     _say("weights", run.weights)
@@ -99,6 +105,11 @@ def export(
     _say("next", shlex.join(["mien", "evaluate", str(made.weights), "--data", str(data), "--split", "test"]))
 
 
+def _leads() -> bool:
+    """Whether this is the only process, or the one of torchrun's that writes and talks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _say(what: str, value: object) -> None:
     out.print(f"{what:11} {value}", markup=False, highlight=False, soft_wrap=True)
 
@@ -115,7 +126,7 @@ class _Display:
     """
 
     def __init__(self, recipe: Recipe, past: list[Epoch]) -> None:
-        from mien.train.fit import size_at
+        from mien.train.schedule import size_at
 
         self._costs = [size_at(recipe, epoch) ** 2 for epoch in range(recipe.optim.epochs)]
         self._lines = list(past)
@@ -124,7 +135,7 @@ class _Display:
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn(), console=err, transient=True,
-            disable=not err.is_terminal, speed_estimate_period=120,
+            disable=not (err.is_terminal and _leads()), speed_estimate_period=120,
         )  # fmt: skip
         self._task = self._progress.add_task("loading", total=sum(self._costs), start=False, rate="")
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.errors import ModelError
-from mien.train.nets import ResidualNet, to_input
+from mien.train.nets import Network, to_input
 
 STATISTICS_IMAGES = 6000
 
 
 @torch.no_grad()
-def average(nets: Sequence[ResidualNet], images: NDArray[np.uint8], size: int) -> ResidualNet:
+def average(nets: Sequence[Network], images: NDArray[np.uint8], size: int) -> Network:
     """A network, in evaluation mode, with the mean weights of `nets` (Wortsman et al. 2022, Model soups).
 
     The mean of weights that came from one start is often better than each; its activations are no mean of theirs,

@@ -29,7 +29,7 @@ from mien.metrics import fit_temperature
 from mien.models import Card, Model, save_card
 from mien.runtime import Session
 from mien.train.average import average
-from mien.train.nets import MEAN, STD, ResidualNet, parameter_count, to_input
+from mien.train.nets import MEAN, STD, Network, parameter_count, to_input
 from mien.train.recipe import Recipe
 from mien.train.run_folder import RunFolder, best
 
@@ -94,7 +94,7 @@ def export(
         name=name,
         about=recipe.about,
         labels=LABELS,
-        vote_labels=VOTE_LABELS if recipe.model.vote_head else (),
+        vote_labels=VOTE_LABELS if net.vote_head is not None else (),
         input_size=recipe.model.input_size,
         mean=MEAN,
         std=STD,
@@ -119,7 +119,7 @@ def export(
     return Exported(out, card_path, card, difference, len(crops))
 
 
-def to_onnx(net: ResidualNet, size: int) -> bytes:
+def to_onnx(net: Network, size: int) -> bytes:
     """The network as one checked ONNX file with a free batch axis, for crops of `size` pixels."""
     example = torch.zeros(2, 1, size, size)
     folded = fold_batch_norm(net)
@@ -137,7 +137,7 @@ def to_onnx(net: ResidualNet, size: int) -> bytes:
     return serialised
 
 
-def fold_batch_norm(net: ResidualNet) -> ResidualNet:
+def fold_batch_norm(net: Network) -> Network:
     """A copy in evaluation mode with each normalisation folded into the convolution right before it."""
     folded = copy.deepcopy(net).eval()
     for module in list(folded.modules()):
@@ -149,7 +149,7 @@ def fold_batch_norm(net: ResidualNet) -> ResidualNet:
 
 
 @torch.no_grad()
-def prove_parity(net: ResidualNet, weights: bytes, images: NDArray[np.uint8], size: int) -> float:
+def prove_parity(net: Network, weights: bytes, images: NDArray[np.uint8], size: int) -> float:
     """Largest difference of any output between torch (float32, unfolded) and ONNX Runtime on grey uint8 crops.
 
     All images in batches of 64, and the first 64 also one by one and in sevens. Raises ModelError where a

@@ -1,4 +1,4 @@
-"""The network: a small residual body with squeeze-excitation, a label head and a vote head."""
+"""The networks: a small residual body with squeeze-excitation, and the plain stack that this project began with."""
 
 from __future__ import annotations
 
@@ -48,24 +48,28 @@ class Block(nn.Module):
     (He et al. 2019, ResNet-D).
     """
 
-    def __init__(self, width_in: int, width: int, stride: int, squeeze_excite: bool) -> None:
+    def __init__(self, width_in: int, width: int, stride: int, squeeze_excite: bool, batch_norm: bool) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(width_in, width, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(width_in, width, 3, stride, 1, bias=not batch_norm)
+        self.norm1 = _norm(width, batch_norm)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=not batch_norm)
+        self.norm2 = _norm(width, batch_norm)
         self.gate = SqueezeExcite(width) if squeeze_excite else nn.Identity()
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or width_in != width:
             self.shortcut = nn.Sequential(
                 nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False) if stride == 2 else nn.Identity(),
-                nn.Conv2d(width_in, width, 1, bias=False),
-                nn.BatchNorm2d(width),
+                nn.Conv2d(width_in, width, 1, bias=not batch_norm),
+                _norm(width, batch_norm),
             )
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.norm1(self.conv1(x)))
         return F.relu(self.gate(self.norm2(self.conv2(y))) + self.shortcut(x))
+
+
+def _norm(width: int, batch_norm: bool) -> nn.Module:
+    return nn.BatchNorm2d(width) if batch_norm else nn.Identity()
 
 
 class ResidualNet(nn.Module):
@@ -79,8 +83,8 @@ class ResidualNet(nn.Module):
         super().__init__()
         kernel = 5 if table.stem_stride == 2 else 3
         self.stem = nn.Sequential(
-            nn.Conv2d(1, table.stem_width, kernel, table.stem_stride, kernel // 2, bias=False),
-            nn.BatchNorm2d(table.stem_width),
+            nn.Conv2d(1, table.stem_width, kernel, table.stem_stride, kernel // 2, bias=not table.batch_norm),
+            _norm(table.stem_width, table.batch_norm),
             nn.ReLU(),
         )
         blocks: list[nn.Module] = []
@@ -90,7 +94,7 @@ class ResidualNet(nn.Module):
             # A stride-1 stem halves in every stage; a stride-2 stem has done the first halving.
             for i in range(depth):
                 stride = 2 if i == 0 and (stage > 0 or table.stem_stride == 1) else 1
-                blocks.append(Block(width_in, width, stride, squeeze_excite))
+                blocks.append(Block(width_in, width, stride, squeeze_excite, table.batch_norm))
                 width_in = width
         self.body = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(table.dropout)
@@ -104,6 +108,47 @@ class ResidualNet(nn.Module):
         features = self.dropout(self.body(self.stem(x)).mean((2, 3)))
         logits = cast(Tensor, self.label_head(features))
         return (logits,) if self.vote_head is None else (logits, cast(Tensor, self.vote_head(features)))
+
+
+class PlainNet(nn.Module):
+    """Grey crops `(n, 1, S, S)`, normalised, to logits `(n, 7)`.
+
+    Per width a 3x3 convolution without padding, ReLU, 2x2 max-pooling and dropout, then dense layers with dropout
+    and a linear output; weights begin as Glorot's uniform, biases at zero (Keras's defaults, with which this
+    project's first network was made).
+    """
+
+    def __init__(self, table: ModelTable) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        width_in, side = 1, table.input_size
+        for width in table.widths:
+            layers += [nn.Conv2d(width_in, width, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(table.dropout)]
+            width_in, side = width, (side - 2) // 2
+        layers.append(nn.Flatten())
+        width_in *= side * side
+        for width, dropout in zip(table.dense, table.dense_dropout, strict=True):
+            layers += [nn.Linear(width_in, width), nn.ReLU(), nn.Dropout(dropout)]
+            width_in = width
+        self.body = nn.Sequential(*layers)
+        self.label_head = nn.Linear(width_in, len(LABELS))
+        self.vote_head = None
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (cast(Tensor, self.label_head(self.body(x))),)
+
+
+Network = ResidualNet | PlainNet
+
+
+def build(table: ModelTable) -> Network:
+    """The network that a recipe's [model] table describes, with random weights."""
+    return ResidualNet(table) if table.kind == "residual" else PlainNet(table)
 
 
 def parameter_count(net: nn.Module) -> int:

@@ -21,11 +21,12 @@ TRAINING, VALIDATION, INK, FAINT = "#e07b39", "#2563a8", "#22262b", "#9aa3ad"
 
 
 class TensorBoard:
-    """The lines of metrics.csv as TensorBoard scalars; does nothing where tensorboard is not installed."""
+    """The lines of metrics.csv as TensorBoard scalars; does nothing without a folder, or where tensorboard
+    is not installed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self._writer: SummaryWriter | None = None
-        if find_spec("tensorboard"):
+        if folder and find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(folder))

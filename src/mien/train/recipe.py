@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from mien.errors import RecipeError, did_you_mean
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=16, le=256)]
@@ -41,21 +42,32 @@ class DataTable(_Table):
 
 
 class ModelTable(_Table):
-    """The network; see `mien.train.nets.ResidualNet`."""
+    """The network; see `mien.train.nets`."""
 
+    kind: Literal["residual", "plain"] = "residual"
     input_size: Side = 48
     stem_width: Count = 64
     stem_stride: Literal[1, 2] = 2
     widths: tuple[Count, ...] = (64, 128, 192)
     depths: tuple[Count, ...] = (2, 2, 1)
     squeeze_excite: tuple[bool, ...] = (False, True, True)
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    batch_norm: bool = True
+    """False: the normalisations are folded into the convolutions, as in every exported model."""
+    dense: tuple[Count, ...] = ()
+    """Of the plain network: its hidden dense layers."""
+    dropout: Rate = 0.2
+    dense_dropout: tuple[Rate, ...] = ()
+    """Of the plain network: dropout after each dense layer."""
     vote_head: bool = True
 
     @model_validator(mode="after")
     def _one_entry_per_stage(self) -> ModelTable:
-        if not len(self.widths) == len(self.depths) == len(self.squeeze_excite):
+        if self.kind == "residual" and not len(self.widths) == len(self.depths) == len(self.squeeze_excite):
             raise ValueError("widths, depths and squeeze_excite need one entry per stage each")
+        if len(self.dense) != len(self.dense_dropout):
+            raise ValueError("dense and dense_dropout need one entry per layer each")
+        if self.kind == "plain" and self.input_size < (smallest := 3 * 2 ** len(self.widths) - 2):
+            raise ValueError(f"input_size is too small for {len(self.widths)} widths; {smallest} is the least")
         return self
 
 
@@ -83,12 +95,25 @@ class AugmentTable(_Table):
     """Share of images that get sensor noise."""
     erase: Share = 0.3
     """Share of images with one rectangle erased (Zhong et al. 2017, Random Erasing)."""
+    once: bool = False
+    """True: every image gets one changed copy before training, beside which it stays; nothing changes after."""
 
     def scaled(self, strength: float) -> AugmentTable:
         """The same changes, each weakened to `strength` of itself; the flip stays as it is."""
-        scaled = {key: value * strength for key, value in self if key not in ("flip", "scale")}
+        scaled = {key: value * strength for key, value in self if key not in ("flip", "scale", "once")}
         scale = tuple(s**strength for s in self.scale)
         return AugmentTable.model_validate({"flip": self.flip, "scale": scale, **scaled})
+
+
+class MixTable(_Table):
+    """Blends of two images and their targets; where both are given, each batch draws one of them."""
+
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    """Alpha of the Beta distribution of the blend (Zhang et al. 2018); 0: none."""
+    cutmix: Annotated[float, Field(ge=0)] = 0.0
+    """Alpha of the Beta distribution of the pasted area (Yun et al. 2019); 0: none."""
+    until: Share = 0.85
+    """Share of the epochs after which nothing is mixed any more."""
 
 
 class OptimTable(_Table):
@@ -96,12 +121,20 @@ class OptimTable(_Table):
 
     epochs: Count = 90
     batch_size: Count = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with Nesterov momentum, or Adam with decoupled weight decay (with weight_decay = 0: Adam)."""
     lr: Positive = 0.1
-    """Peak learning rate of SGD with Nesterov momentum; cosine to zero after the warm-up."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Peak learning rate."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """After the warm-up: half a cosine to zero, or the peak rate throughout."""
+    momentum: Rate = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     warmup_epochs: Annotated[float, Field(ge=0)] = 3.0
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Stop after this many epochs without a better validation accuracy; 0: never."""
+    class_balance: Share = 0.0
+    """Rows weigh (1 / frequency of their label) to this power, with a mean of one; 0: all the same."""
+    label_smoothing: Rate = 0.0
     vote_prior: Share = 0.4
     """Share of the label target that is P(label | votes), fitted on the training rows, where votes exist."""
     teachers: tuple[str, ...] = ()
@@ -111,7 +144,7 @@ class OptimTable(_Table):
     self as teacher: Furlanello et al. 2018, Born-Again Networks)."""
     vote_weight: Annotated[float, Field(ge=0)] = 0.5
     """Weight of the vote head's loss beside the label head's."""
-    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    average_decay: Rate = 0.999
     """Decay per step of the moving average of the weights, which is what is evaluated and shipped."""
     calm_share: Share = 0.0
     """Over this last share of the epochs the augmentation fades linearly to `calm_strength`."""
@@ -139,11 +172,19 @@ class Recipe(_Table):
     about: str = ""
     seed: Annotated[int, Field(ge=0)] = 0
     init: str = ""
-    """A run folder whose best weights the network starts from; empty: random weights."""
+    """Where the network starts from: the best weights of a run folder, or, for a network with
+    model.batch_norm = false, a shipped model or an .onnx file; empty: random weights."""
     data: DataTable = DataTable()
     model: ModelTable = ModelTable()
     augment: AugmentTable = AugmentTable()
+    mix: MixTable = MixTable()
     optim: OptimTable = OptimTable()
+
+    @model_validator(mode="after")
+    def _plain_takes_one_size(self) -> Recipe:
+        if self.model.kind == "plain" and self.optim.sizes:
+            raise ValueError("a plain network takes images of one size; leave optim.sizes out")
+        return self
 
 
 def shipped() -> list[str]:

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from mien.errors import DataError, ModelError, RecipeError
 from mien.provenance import provenance
-from mien.train.nets import ResidualNet
+from mien.train.nets import Network, build
 from mien.train.recipe import Recipe
 
 
@@ -59,9 +59,9 @@ class Epoch:
 class State:
     """All that a run carries from one epoch to the next."""
 
-    net: ResidualNet
-    average: ResidualNet
-    optimizer: torch.optim.SGD
+    net: Network
+    average: Network
+    optimizer: torch.optim.Optimizer
     history: list[Epoch]
 
 
@@ -176,9 +176,8 @@ class RunFolder:
         tensors = {f"net.{k}": v for k, v in state.net.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in state.average.state_dict().items()}
         for i, parameter in enumerate(_parameters(state.optimizer)):
-            momentum = state.optimizer.state[parameter].get("momentum_buffer")
-            if momentum is not None:  # none without momentum, and for a head that no loss reaches
-                tensors[f"momentum.{i}"] = momentum
+            kept = state.optimizer.state[parameter].items()
+            tensors |= {f"optimizer.{i}.{k}": v for k, v in kept if v is not None}  # SGD without momentum keeps None
         lines = [asdict(line) for line in state.history]
         self._write_metrics(lines)
         _write_tensors(self.checkpoint, tensors, {"history": json.dumps(lines)})
@@ -189,19 +188,23 @@ class RunFolder:
         tensors, metadata = _read_tensors(self.checkpoint)
         _load(state.net, "net.", tensors, self.checkpoint)
         _load(state.average, "average.", tensors, self.checkpoint)
-        for i, parameter in enumerate(_parameters(state.optimizer)):
-            if (momentum := tensors.get(f"momentum.{i}")) is not None:
-                state.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
+        parameters = list(_parameters(state.optimizer))
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, i, name = key.split(".")
+                parameter = parameters[int(i)]
+                like = parameter if value.shape == parameter.shape else value  # Adam also keeps a count of steps
+                state.optimizer.state[parameter][name] = torch.empty_like(like).copy_(value)
         lines = json.loads(metadata["history"])
         self._write_metrics(lines)
         state.history[:] = [Epoch(**line) for line in lines]
 
-    def best_net(self) -> tuple[ResidualNet, int]:
+    def best_net(self) -> tuple[Network, int]:
         """The averaged network of the best validation accuracy, in evaluation mode, and its epoch from 1."""
-        net = ResidualNet(self.recipe().model).eval()
+        net = build(self.recipe().model).eval()
         return net, self.load_best(net)
 
-    def load_best(self, net: ResidualNet) -> int:
+    def load_best(self, net: Network) -> int:
         """Put the averaged weights of the best validation accuracy into `net`; returns their epoch from 1."""
         if not self.weights.exists():
             raise ModelError(f"{self.path} holds no weights: it is no run folder, or no epoch is complete")
@@ -229,7 +232,7 @@ def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
     return (p for group in optimizer.param_groups for p in group["params"])
 
 
-def _load(net: ResidualNet, prefix: str, tensors: dict[str, Tensor], path: Path) -> None:
+def _load(net: Network, prefix: str, tensors: dict[str, Tensor], path: Path) -> None:
     try:
         net.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     except RuntimeError:

@@ -17,15 +17,23 @@ _VOTE_INDEX = [FERPLUS_COLUMNS.index(name) for name in VOTE_LABELS]
 
 @dataclass(frozen=True)
 class Targets:
-    """Distributions `labels (n, 7)` and `votes (n, 8)`, float32; `vote_weights (n,)` are zero where none voted."""
+    """What the heads learn, as float32 rows whose loss is the cross-entropy, sum(-target * log p).
+
+    `labels (n, 7)` sum to the row's weight, which is one on the average; `votes (n, 8)` to the share of its
+    annotators who named an expression, zero where nobody voted.
+    """
 
     labels: NDArray[np.float32]
     votes: NDArray[np.float32]
-    vote_weights: NDArray[np.float32]
+
+    def columns(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """In the order of the network's outputs."""
+        return self.labels, self.votes
 
     def mixed(self, taught: NDArray[np.float32], share: float) -> Targets:
-        """With a share of the label targets taken from another network's probabilities `(n, 7)`."""
-        return replace(self, labels=((1 - share) * self.labels + share * taught).astype(np.float32))
+        """With a share of the label targets taken from other networks' probabilities `(n, 7)`; weights stay."""
+        weights = self.labels.sum(1, keepdims=True)
+        return replace(self, labels=((1 - share) * self.labels + share * weights * taught).astype(np.float32))
 
 
 def vote_distribution(votes: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -56,14 +64,22 @@ def label_given_votes(votes: NDArray[np.uint8], labels: NDArray[np.int64]) -> ND
     return out
 
 
+def class_weights(labels: NDArray[np.int64], power: float) -> NDArray[np.float32]:
+    """(1 / frequency of its label) to `power` for each row (n,), with a mean of one."""
+    weights = np.bincount(labels, minlength=len(LABELS))[labels].astype(np.float32) ** -power
+    return np.asarray(weights / weights.mean(), np.float32)
+
+
 def make_targets(train: PreparedSet, table: OptimTable) -> Targets:
     """The targets of every training row: label smoothing where there are no votes, P(label | votes) where
-    there are."""
+    there are, both under the label's class weight; and the votes."""
     one_hot = np.eye(len(LABELS), dtype=np.float32)[train.labels]
     smoothed = one_hot * (1 - table.label_smoothing) + table.label_smoothing / len(LABELS)
-    votes, weights = vote_distribution(train.votes)
-    voted = weights > 0
+    votes, shares = vote_distribution(train.votes)
+    voted = shares > 0
     if table.vote_prior > 0 and len(np.unique(train.labels[voted])) > 1:
         prior = label_given_votes(train.votes[voted], train.labels[voted])
         smoothed[voted] = (1 - table.vote_prior) * one_hot[voted] + table.vote_prior * prior
-    return Targets(smoothed, votes, weights)
+    if table.class_balance > 0:
+        smoothed = smoothed * class_weights(train.labels, table.class_balance)[:, None]
+    return Targets(smoothed, votes * shares[:, None])

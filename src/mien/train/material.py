@@ -1,0 +1,100 @@
+"""What a run learns from: the rows of the prepared set, and the targets with what teachers add to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from mien.data import prepared
+from mien.data.prepared import PreparedSet
+from mien.errors import DataError
+from mien.labels import LABELS
+from mien.train.augment import augment
+from mien.train.batches import Batches
+from mien.train.device import predict_logits
+from mien.train.recipe import AugmentTable, Recipe
+from mien.train.run_folder import RunFolder
+from mien.train.targets import make_targets
+from mien.train.world import World
+
+
+@dataclass(frozen=True)
+class Material:
+    """The rows that train, those that choose, and which data it is."""
+
+    train: PreparedSet
+    validation: PreparedSet
+    sha256: str
+
+    def facts(self) -> dict[str, object]:
+        """For run.json."""
+        return {"train": len(self.train), "validation": len(self.validation), "sha256": self.sha256}
+
+
+def load(recipe: Recipe, folder: Path) -> Material:
+    """Read both splits; raises DataError where they cannot be learned from."""
+    data = prepared.load(folder)
+    train = data.split(recipe.data.train_split, without_flags=recipe.data.drop_flags)
+    validation = data.split(recipe.data.validation_split)
+    classes = np.unique(train.labels)
+    if len(classes) < 2:
+        raise DataError(
+            f"split {recipe.data.train_split!r} holds only {LABELS[classes[0]]!r}; training needs two expressions or "
+            "more"
+        )
+    return Material(train, validation, prepared.manifest_hash(folder))
+
+
+def serve(material: Material, recipe: Recipe, world: World) -> Batches:
+    """The training rows with their targets, ready to be drawn from."""
+    train, retaken = material.train, _retaken(material.train, recipe)
+    if recipe.augment.once:
+        train = doubled(train, recipe.augment, recipe.seed)
+        retaken = None if retaken is None else np.concatenate([retaken, retaken])
+    targets = make_targets(train, recipe.optim)
+    if recipe.optim.distillation > 0:
+        taught = _teach(recipe.optim.teachers, train, world.device)
+        targets = targets.mixed(taught, recipe.optim.distillation)
+    return Batches(train, targets, recipe.optim.batch_size, world, retaken, recipe.data.retaken_share)
+
+
+def doubled(rows: PreparedSet, table: AugmentTable, seed: int) -> PreparedSet:
+    """The rows, and after them each once more with its image changed."""
+    images = torch.from_numpy(rows.images).unsqueeze(1).float() / 255
+    changed = augment(images, images.shape[-1], table, torch.Generator().manual_seed(seed))
+    copies = replace(rows, images=(changed.squeeze(1) * 255).round().to(torch.uint8).numpy())
+    columns = (np.concatenate([getattr(part, field.name) for part in (rows, copies)]) for field in fields(PreparedSet))
+    return PreparedSet(*columns)
+
+
+def _teach(teachers: Sequence[str], train: PreparedSet, device: str) -> NDArray[np.float32]:
+    """The mean of what the networks in the run folders say of every training image and its mirror image, (n, 7)."""
+    said = []
+    for folder in teachers:
+        run = RunFolder(Path(folder))
+        net, _ = run.best_net()
+        net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        views = train.images, np.ascontiguousarray(train.images[..., ::-1])
+        said += [F.softmax(predict_logits(net, view, run.recipe().model.input_size, device), 1) for view in views]
+    taught: NDArray[np.float32] = torch.stack(said).mean(0).numpy()
+    return taught
+
+
+def _retaken(train: PreparedSet, recipe: Recipe) -> NDArray[np.uint8] | None:
+    """The training images again, as `mien data retake` took them; None where the recipe wants none of them.
+
+    Raises DataError where the folder holds other rows.
+    """
+    table = recipe.data
+    if not table.retaken_share:
+        return None
+    again = prepared.load(Path(table.retaken)).split(table.train_split, without_flags=table.drop_flags)
+    if not np.array_equal(again.sources, train.sources) or again.images.shape != train.images.shape:
+        raise DataError(f"{table.retaken} holds other rows than the data; make it anew with: mien data retake")
+    return again.images
