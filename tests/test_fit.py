@@ -438,3 +438,17 @@ def test_mixing_blends_images_and_targets_by_the_same_share(table: MixTable) -> 
     assert ((blended > 0) & (blended < 1)).any()
     same, _ = mix(images, (targets,), MixTable(), torch.Generator())
     assert same is images
+
+
+def test_minutes_end_a_call_and_the_next_goes_on(data: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(epochs=2)
+    assert fit(recipe, data, tmp_path, minutes=-1) == []
+    assert not RunFolder(tmp_path).finished
+    assert len(fit(recipe, data, tmp_path, resume=True)) == 2
+
+
+def test_teachers_may_look_at_the_augmented_images(learned: RunFolder, data: Path, tmp_path: Path) -> None:
+    """A network that learns only from its own earlier self on the same views hardly moves."""
+    recipe = started_from(learned, teachers=[str(learned.path)], distillation=1.0, teach_views="augmented")
+    (line,) = fit(recipe, data, tmp_path / "taught")
+    assert line.validation_accuracy == pytest.approx(best(learned.history()).validation_accuracy, abs=0.03)

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Self
@@ -25,13 +26,15 @@ from mien.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from mien.train.recipe import Recipe
-    from mien.train.run_folder import Epoch
+    from mien.train.run_folder import Epoch, RunFolder
 
 _HEADER = "epoch  size      lr  train loss     acc  valid loss     acc     best  img/s"
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe (base, tiny) or the path of a .toml file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A shipped recipe (base, finetune...) or the path of a .toml.")
+    ],
     data: Annotated[Path, typer.Option(help="The prepared set; made by: mien data prepare.")],
     folder: Annotated[Path | None, typer.Option("--out", help="The run folder.", show_default="runs/NAME")] = None,
     settings: Annotated[
@@ -39,6 +42,9 @@ def train(
         typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change a value of the recipe; may be repeated."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that the folder holds.")] = False,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop before the epoch that would take longer; --resume goes on.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="torch's own choice")] = None,
 ) -> None:
@@ -56,16 +62,26 @@ def train(
     past = run.history() if resume and run.checkpoint.exists() else []
     try:
         with _Display(plan, past) as display:
-            history = fit(plan, data, run.path, device=chosen, threads=threads, resume=resume, watch=display.watch)
+            history = fit(
+                plan,
+                data,
+                run.path,
+                device=chosen,
+                threads=threads,
+                resume=resume,
+                minutes=minutes or inf,
+                watch=display.watch,
+            )
     except KeyboardInterrupt:
-        kept = len(run.history()) if run.checkpoint.exists() else 0
-        command = shlex.join(["mien", *(arg for arg in sys.argv[1:] if arg != "--resume"), "--resume"])
-        note(f"stopped; {kept} of {plan.optim.epochs} epochs are kept in {run.path}; go on with: {command}")
+        _say_how_to_go_on("stopped", run, plan)
         raise typer.Exit(130) from None
     if not _leads():
         return
     if finished:
         note(f"{run.path} was finished already; nothing was left to train")
+    if not run.finished:
+        _say_how_to_go_on(f"{minutes:g} minutes are over", run, plan)
+        return
     if len(history) < plan.optim.epochs:
         note(f"stopped early: no better epoch in the last {plan.optim.patience}")
     top = best(history)
@@ -103,6 +119,12 @@ def export(
     _say("parity", f"logits within {made.difference:.1g} of torch on {made.images} validation images")
     _say("temperature", f"{made.card.temperature:.3f}")
     _say("next", shlex.join(["mien", "evaluate", str(made.weights), "--data", str(data), "--split", "test"]))
+
+
+def _say_how_to_go_on(why: str, run: RunFolder, plan: Recipe) -> None:
+    kept = len(run.history()) if run.checkpoint.exists() else 0
+    command = shlex.join(["mien", *(arg for arg in sys.argv[1:] if arg != "--resume"), "--resume"])
+    note(f"{why}; {kept} of {plan.optim.epochs} epochs are kept in {run.path}; go on with: {command}")
 
 
 def _leads() -> bool:

@@ -34,24 +34,28 @@ in place of None once it is complete and saved."""
 
 def fit(
     recipe: Recipe, data_folder: Path, run_folder: Path, *, device: str = "cpu", threads: int | None = None,
-    resume: bool = False, watch: Watch = lambda epoch, done, of, line: None,
+    resume: bool = False, minutes: float = math.inf, watch: Watch = lambda epoch, done, of, line: None,
 ) -> list[Epoch]:  # fmt: skip
     """Train `recipe` on a prepared set; what it leaves in the run folder is told in `mien.train.run_folder`.
 
     Every epoch draws its order, its augmentation and its dropout from (seed, epoch) alone, so a run resumed
     from its checkpoint, which is written after each epoch, ends where the uninterrupted run would have, to the
     last bit on the same machine with the same number of `threads` (None: as torch has it). Under `torchrun` every
-    process takes its share of each batch, and the first of them writes and calls `watch`.
+    process takes its share of each batch, and the first of them writes and calls `watch`. A run that cannot complete
+    another epoch within `minutes` stops before it; a later call resumes it.
     Returns the epochs' lines, also when a resumed run was finished already. Raises DataError or RecipeError
     when the folder holds another run, the data cannot be learned from, or the loss stops being finite.
     """
     if threads:
         torch.set_num_threads(threads)
     with joined(device) as world:
-        return _fit(recipe, data_folder, RunFolder(run_folder), world, resume, watch)
+        deadline = time.monotonic() + minutes * 60
+        return _fit(recipe, data_folder, RunFolder(run_folder), world, resume, deadline, watch)
 
 
-def _fit(recipe: Recipe, data_folder: Path, run: RunFolder, world: World, resume: bool, watch: Watch) -> list[Epoch]:
+def _fit(
+    recipe: Recipe, data_folder: Path, run: RunFolder, world: World, resume: bool, deadline: float, watch: Watch
+) -> list[Epoch]:
     optim, device = recipe.optim, world.device
     world.check(optim.batch_size)
     rows = material.load(recipe, data_folder)
@@ -72,14 +76,19 @@ def _fit(recipe: Recipe, data_folder: Path, run: RunFolder, world: World, resume
         run.restore(state)
     batches = material.serve(rows, recipe, world)
     running = world.together(net)
+    online = optim.distillation > 0 and optim.teach_views == "augmented"
+    taught = material.teachers(optim.teachers, device) if online else []
     truth = torch.from_numpy(rows.validation.labels)
     with closing(TensorBoard(run.tensorboard if world.rank == 0 else None)) as board:
         try:
-            for epoch in range(len(state.history), optim.epochs):
+            first = len(state.history)
+            for epoch in range(first, optim.epochs):
                 if _out_of_patience(state.history, optim):
                     break
+                if world.any(time.monotonic() + (state.history[-1].seconds if epoch > first else 0) > deadline):
+                    return state.history
                 began = time.perf_counter()
-                train_loss, train_accuracy = _train_epoch(epoch, state, running, batches, recipe, world, watch)
+                train_loss, train_accuracy = _train_epoch(epoch, state, running, batches, recipe, world, watch, taught)
                 logits = predict_logits(state.average, rows.validation.images, recipe.model.input_size, device)
                 seconds = time.perf_counter() - began
                 line = Epoch(
@@ -105,8 +114,9 @@ def _fit(recipe: Recipe, data_folder: Path, run: RunFolder, world: World, resume
 
 
 def _train_epoch(
-    epoch: int, state: State, running: nn.Module, batches: Batches, recipe: Recipe, world: World, watch: Watch
-) -> tuple[float, float]:
+    epoch: int, state: State, running: nn.Module, batches: Batches, recipe: Recipe, world: World, watch: Watch,
+    teachers: list[material.Teacher],
+) -> tuple[float, float]:  # fmt: skip
     """Every image once, less those that fill no batch; returns training loss and accuracy."""
     optim, device = recipe.optim, world.device
     seed = recipe.seed * 100_003 + epoch
@@ -125,6 +135,9 @@ def _train_epoch(
         images = _resized(batch.images, size) if recipe.augment.once else augment(batch.images, size, table, draws)
         if mixing:
             images, targets = mix(images, targets, recipe.mix, draws)
+        if teachers:
+            said = targets[0].sum(1, keepdim=True) * material.teach(images, teachers, device)
+            targets = (torch.lerp(targets[0], said, optim.distillation), *targets[1:])
         with mixed_precision(device):
             outputs = running(normalise(images).contiguous(memory_format=torch.channels_last))
         losses = [F.cross_entropy(output.float(), target) for output, target in zip(outputs, targets, strict=False)]

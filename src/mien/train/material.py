@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from mien.data import prepared
 from mien.data.prepared import PreparedSet
@@ -17,7 +18,8 @@ from mien.errors import DataError
 from mien.labels import LABELS
 from mien.train.augment import augment
 from mien.train.batches import Batches
-from mien.train.device import predict_logits
+from mien.train.device import mixed_precision, predict_logits
+from mien.train.nets import normalise
 from mien.train.recipe import AugmentTable, Recipe
 from mien.train.run_folder import RunFolder
 from mien.train.targets import make_targets
@@ -58,9 +60,8 @@ def serve(material: Material, recipe: Recipe, world: World) -> Batches:
         train = doubled(train, recipe.augment, recipe.seed)
         retaken = None if retaken is None else np.concatenate([retaken, retaken])
     targets = make_targets(train, recipe.optim)
-    if recipe.optim.distillation > 0:
-        taught = _teach(recipe.optim.teachers, train, world.device)
-        targets = targets.mixed(taught, recipe.optim.distillation)
+    if recipe.optim.distillation > 0 and recipe.optim.teach_views == "plain":
+        targets = targets.mixed(_teach_once(recipe.optim.teachers, train, world.device), recipe.optim.distillation)
     return Batches(train, targets, recipe.optim.batch_size, world, retaken, recipe.data.retaken_share)
 
 
@@ -73,15 +74,37 @@ def doubled(rows: PreparedSet, table: AugmentTable, seed: int) -> PreparedSet:
     return PreparedSet(*columns)
 
 
-def _teach(teachers: Sequence[str], train: PreparedSet, device: str) -> NDArray[np.float32]:
-    """The mean of what the networks in the run folders say of every training image and its mirror image, (n, 7)."""
-    said = []
-    for folder in teachers:
-        run = RunFolder(Path(folder))
+Teacher = tuple[nn.Module, int]
+"""A network in evaluation mode and the size of image that it takes."""
+
+
+def teachers(folders: Sequence[str], device: str) -> list[Teacher]:
+    """The best networks of the run folders, on the device."""
+    found: list[Teacher] = []
+    for run in (RunFolder(Path(folder)) for folder in folders):
         net, _ = run.best_net()
-        net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net.requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        found.append((net, run.recipe().model.input_size))
+    return found
+
+
+@torch.no_grad()
+def teach(images: Tensor, teachers: Sequence[Teacher], device: str) -> Tensor:
+    """The teachers' mean probabilities `(b, 7)` for images `(b, 1, S, S)` in 0..1."""
+    said = []
+    for net, size in teachers:
+        x = images if images.shape[-1] == size else F.interpolate(images, size=size, mode="bilinear", antialias=True)
+        with mixed_precision(device):
+            said.append(F.softmax(net(normalise(x).contiguous(memory_format=torch.channels_last))[0].float(), 1))
+    return torch.stack(said).mean(0)
+
+
+def _teach_once(folders: Sequence[str], train: PreparedSet, device: str) -> NDArray[np.float32]:
+    """What the teachers say of every training image and its mirror image, (n, 7)."""
+    said = []
+    for net, size in teachers(folders, device):
         views = train.images, np.ascontiguousarray(train.images[..., ::-1])
-        said += [F.softmax(predict_logits(net, view, run.recipe().model.input_size, device), 1) for view in views]
+        said += [F.softmax(predict_logits(net, view, size, device), 1) for view in views]
     taught: NDArray[np.float32] = torch.stack(said).mean(0).numpy()
     return taught
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnx
 import torch
-from onnx import numpy_helper
 
 from mien import models
 from mien.errors import ModelError, RecipeError
@@ -27,6 +25,9 @@ def start(net: Network, recipe: Recipe) -> None:
             f"init = {recipe.init!r} is no run folder; an exported model starts only a network with "
             "model.batch_norm = false, since its normalisations are folded away"
         )
+    import onnx  # here, so that a machine that only trains can do without it
+    from onnx import numpy_helper
+
     model = models.load(recipe.init)
     graph = onnx.load_model_from_string(model.weights).graph
     held = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}

@@ -40,6 +40,10 @@ class World:
             dist.all_reduce(value)
         return value
 
+    def any(self, here: bool) -> bool:
+        """Whether it holds in any process."""
+        return bool(self.sum(torch.tensor(float(here), device=self.device)) > 0)
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.size > 1:
