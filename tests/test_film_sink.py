@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -127,3 +128,26 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
         for i in range(60):
             film.write(np.random.default_rng(i).integers(0, 255, (120, 160, 3), np.uint8), i / 25)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_fills_leaves_a_film_that_opens(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    random = np.random.default_rng(0)
+    written = 0
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, limits[1]))  # as a full disk, to a program that writes
+    try:
+        told = pytest.raises(InputError, match=r"cannot write the film .*what was written until then is")
+        with told as error, save_film(tmp_path / "film.mp4") as film:
+            for written in range(200):
+                film.write(random.integers(0, 256, (120, 160, 3), np.uint8), written / 25)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    kept = tmp_path / "film.cut.mp4"
+    assert str(kept) in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == [kept.name]
+    frames = 0
+    with suppress(InputError):  # its last packet may be cut
+        for _ in open_frames(kept):
+            frames += 1
+    assert 10 < frames < written

@@ -28,6 +28,14 @@ _TIME_BASE = Fraction(1, 90_000)
 """Of films whose original has none."""
 
 
+_READABLE = {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": "1000000"}
+"""A file that can be read up to its last whole second whenever writing breaks off, and an ordinary MP4 in the end."""
+
+
+class _CannotWriteError(InputError):
+    """The file, not the source, is what failed."""
+
+
 class FilmSink:
     """An open film; made by `save_film`."""
 
@@ -77,7 +85,14 @@ class FilmSink:
             self._time_base, rate = film.time_base, film.rate
             origin = (film.origin or 0) * film.time_base
         part = self.path.with_name(f"{self.path.name}.part")
-        self._out = self._stack.enter_context(av.open(f"file:{part}", "w", format="mp4"))
+        container = None
+        if self._original is not None:
+            container = self._stack.enter_context(av.open(f"file:{self._original.name}", metadata_errors="replace"))
+        sound = container.streams.audio[0].codec_context if container and container.streams.audio else None
+        # AAC of a transport stream tells its parameters with its packets, too late for such a file's head.
+        readable = sound is None or sound.name != "aac" or bool(sound.extradata)
+        options = _READABLE if readable else {}
+        self._out = self._stack.enter_context(av.open(f"file:{part}", "w", format="mp4", options=options))
         height, width = image.shape[:2]
         self._video = self._out.add_stream("libx264", rate=rate, options=_CODED)
         self._video.width, self._video.height = width + width % 2, height + height % 2
@@ -85,10 +100,8 @@ class FilmSink:
         self._video.time_base = self._video.codec_context.time_base = self._time_base
         if time > 1 / rate:  # a part of the film begins at zero
             self._first = time
-        if self._original is not None:
-            container = self._stack.enter_context(av.open(f"file:{self._original.name}", metadata_errors="replace"))
-            if container.streams.audio:
-                self._sound = _Sound(container, self._out, origin + Fraction(self._first), self._first > 0)
+        if sound is not None:
+            self._sound = _Sound(container, self._out, origin + Fraction(self._first), self._first > 0)
 
     def cut(self) -> None:
         """Let the sound end with the last frame: the film has not been read to its end."""
@@ -176,7 +189,8 @@ def save_film(path: str | Path, original: Source | None = None, end: float | Non
     frame begins at zero. The file appears under its name when the block ends well, and not at all without a frame;
     after an exception what was there before is unchanged.
 
-    Raises InputError when the place cannot be written.
+    Raises InputError when the place cannot be written. If that happens on the way, on a full disk, then what was
+    written stays, under the name that the error tells, as a film that players open.
     """
     path = Path(path)
     part = path.with_name(f"{path.name}.part")
@@ -192,6 +206,14 @@ def save_film(path: str | Path, original: Source | None = None, end: float | Non
             stack.close()
             if sink.begun:
                 part.replace(path)
+    except _CannotWriteError as error:
+        with suppress(av.error.FFmpegError, OSError):
+            stack.close()
+        if not part.exists() or not part.stat().st_size:
+            raise
+        kept = path.with_name(f"{path.stem}.cut{path.suffix}")
+        part.replace(kept)
+        raise InputError(f"{error}; what was written until then is {kept}") from None
     finally:
         with suppress(av.error.FFmpegError, OSError):
             stack.close()
@@ -205,4 +227,4 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (av.error.FFmpegError, OSError) as error:
-        raise InputError(f"cannot write the film {path}: {(error.strerror or str(error)).lower()}") from None
+        raise _CannotWriteError(f"cannot write the film {path}: {(error.strerror or str(error)).lower()}") from None

@@ -264,6 +264,11 @@ def _camera(name: str) -> tuple[str, str]:
     if not device.exists():
         there = ", ".join(str(p) for p in sorted(Path("/dev").glob("video*"))) or "none"
         raise InputError(f"no camera {name}: {device} does not exist; there are: {there}")
+    if not os.access(device, os.R_OK | os.W_OK):
+        raise InputError(
+            f"no permission to open camera {name} ({device}); join the group that owns it, mostly by: "
+            "sudo usermod -aG video $USER"
+        )
     return str(device), "v4l2"
 
 
