@@ -11,8 +11,9 @@ in the public domain.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 
 import av
@@ -28,7 +29,7 @@ WALK = (0.12, 0.62)
 """Shares of the film at which the second face comes in and is gone."""
 _HEAD = (150, 5, 300, 215)
 """x1 y1 x2 y2 of the head in the photo."""
-_RATE, _BLOCK = 44_100, 1024
+RATE, _BLOCK = 44_100, 1024
 
 Image = NDArray[np.uint8]
 
@@ -52,7 +53,7 @@ def scene(size: tuple[int, int], seconds: float) -> Iterator[Image]:
             tall = 0.52 * height
             wide = tall * head.shape[1] / head.shape[0]
             left = width - walked * (width + wide)
-            _lay(frame, head, left, 0.34 * height + 0.03 * height * np.sin(25 * walked), wide, tall)
+            lay(frame, head, left, 0.34 * height + 0.03 * height * np.sin(25 * walked), wide, tall)
         yield frame
 
 
@@ -69,31 +70,43 @@ def _camera(photo: Image, size: tuple[int, int], x: float, y: float, view: float
     return np.asarray(seen, np.uint8)
 
 
-def _lay(frame: Image, head: Image, left: float, top: float, width: float, height: float) -> None:
-    """Lay a head into the frame, cut out as an ellipse with a soft edge."""
-    move = np.array([[width / head.shape[1], 0, left], [0, height / head.shape[0], top]])
-    size = frame.shape[1], frame.shape[0]
+def lay(frame: Image, head: Image, left: float, top: float, width: float, height: float) -> None:
+    """Lay a head into the frame, cut out as an ellipse with a soft edge; it may reach past the frame."""
+    x1, y1 = max(int(left), 0), max(int(top), 0)
+    there = frame[y1 : max(ceil(top + height), 0), x1 : max(ceil(left + width), 0)]
+    if not there.size:
+        return
+    move = np.array([[width / head.shape[1], 0, left - x1], [0, height / head.shape[0], top - y1]])
+    size = there.shape[1], there.shape[0]
     y, x = np.mgrid[-1 : 1 : head.shape[0] * 1j, -1 : 1 : head.shape[1] * 1j]
     mask = np.clip((1 - np.hypot(x, y)) * 8, 0, 1).astype(np.float32)
     share = cv2.warpAffine(mask, move, size)[..., None]
-    frame[:] = frame * (1 - share) + cv2.warpAffine(head, move, size) * share
+    there[:] = there * (1 - share) + cv2.warpAffine(head, move, size) * share
 
 
 def write(path: Path, size: tuple[int, int] = (640, 480), seconds: float = 6.0) -> None:
-    """Write the film as H.264 and AAC; the tone rises by an octave from beginning to end."""
+    """Write the film; the tone rises by an octave from beginning to end."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    encode(path, scene(size, seconds), 0.1 * np.sin(2 * np.pi * 220 * (time + time**2 / (2 * seconds))))
+
+
+def encode(path: Path, images: Iterable[Image], tone: NDArray[np.float64]) -> None:
+    """Write frames of one size, `(H, W, 3)` uint8 RGB, as H.264 at 29.97 a second, and samples in -1..1, `RATE` a
+    second, as AAC."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as film:
         video = film.add_stream("libx264", rate=1 / INTERVAL, options={"crf": "18"})
-        video.width, video.height, video.pix_fmt = *size, "yuv420p"
-        audio = film.add_stream("aac", rate=_RATE, layout="mono")
-        for image in scene(size, seconds):
+        video.pix_fmt = "yuv420p"
+        audio = film.add_stream("aac", rate=RATE, layout="mono")
+        for i, image in enumerate(images):
+            if i == 0:
+                video.height, video.width = image.shape[:2]
             film.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         film.mux(video.encode(None))
-        time = np.arange(round(seconds * _RATE)) / _RATE
-        tone = (0.1 * np.sin(2 * np.pi * 220 * (time + time**2 / (2 * seconds)))).astype(np.float32)
         for first in range(0, len(tone), _BLOCK):
-            samples = av.AudioFrame.from_ndarray(tone[None, first : first + _BLOCK], format="fltp", layout="mono")
-            samples.sample_rate, samples.pts = _RATE, first
+            block = tone[None, first : first + _BLOCK].astype(np.float32)
+            samples = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+            samples.sample_rate, samples.pts = RATE, first
             film.mux(audio.encode(samples))
         film.mux(audio.encode(None))
 

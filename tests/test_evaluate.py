@@ -1,8 +1,7 @@
-"""Evaluation of a network whose every answer is known: it reads the answer from marked pixels."""
+"""Evaluation of a network whose every answer is known (see `pixels`)."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import subprocess
@@ -11,47 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
+from pixels import TEMPERATURE, build_model, four_tests
 
 from mien import models
-from mien.data.prepared import PreparedSet, image_hash, manifest_hash, save
+from mien.classify import Classifier
+from mien.crop import resize_crop
+from mien.data.prepared import PreparedSet, manifest_hash, save
 from mien.errors import DataError, ModelError
+from mien.evaluate.corrupt import CORRUPTIONS
 from mien.evaluate.plots import save_confusion, save_reliability
-from mien.evaluate.run import Scores, evaluate
-from mien.labels import FERPLUS_COLUMNS, LABELS, VOTE_LABELS
-from mien.models import Card
-
-SIZE, GAIN, TEMPERATURE = 48, 10.0, 2.0
-
-
-def build_model(path: Path, vote_labels: tuple[str, ...] = VOTE_LABELS) -> Path:
-    """Label logits are GAIN times the pixels 0..6 of row 0, vote logits the same of row 1, 0..7."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    heads = {"logits": np.zeros((SIZE * SIZE, 7), np.float32), "votes": np.zeros((SIZE * SIZE, 8), np.float32)}
-    for row, weights in enumerate(heads.values()):
-        for k in range(weights.shape[1]):
-            weights[row * SIZE + k, k] = GAIN
-    graph = helper.make_graph(
-        [
-            helper.make_node("Flatten", ["image"], ["flat"]),
-            *(helper.make_node("MatMul", ["flat", f"{name}_weights"], [name]) for name in heads),
-        ],
-        "pixels",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 1, SIZE, SIZE])],
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", w.shape[1]]) for n, w in heads.items()],
-        [numpy_helper.from_array(weights, f"{name}_weights") for name, weights in heads.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    content: bytes = model.SerializeToString()
-    path.write_bytes(content)
-    card = Card(
-        name="pixels", labels=LABELS, vote_labels=vote_labels, input_size=SIZE, mean=0, std=1,
-        temperature=TEMPERATURE, sha256=hashlib.sha256(content).hexdigest(),
-    )  # fmt: skip
-    path.with_suffix(".json").write_text(card.model_dump_json())
-    return path
+from mien.evaluate.run import evaluate, read
+from mien.evaluate.scores import Scores, read_scores
+from mien.labels import LABELS, VOTE_LABELS
 
 
 @pytest.fixture(scope="module")
@@ -59,41 +30,9 @@ def pixel_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_model(tmp_path_factory.mktemp("model") / "pixels.onnx")
 
 
-def marked(says: str, votes_for: str = "neutral", when_mirrored: str | None = None, seed: int = 0) -> NDArray[np.uint8]:
-    """An image that the network takes for `says`, its mirror image, with more confidence, for another."""
-    image = np.zeros((SIZE, SIZE), np.uint8)
-    image[2:] = np.random.default_rng(seed).integers(0, 256, (SIZE - 2, SIZE), np.uint8)
-    image[0, LABELS.index(says)] = 51  # logit 2
-    image[1, VOTE_LABELS.index(votes_for)] = 255
-    if when_mirrored:
-        image[0, SIZE - 1 - LABELS.index(when_mirrored)] = 255
-    return image
-
-
-def ballot(**counts: int) -> list[int]:
-    return [counts.get(name.replace(" ", "_"), 0) for name in FERPLUS_COLUMNS]
-
-
 @pytest.fixture
 def data() -> PreparedSet:
-    """Four test images, of which three are read right and one has a copy in training."""
-    rows = [
-        ("train", "happy", marked("happy", seed=1), ballot()),
-        ("test", "happy", marked("happy", seed=1), ballot(neutral=10)),
-        ("test", "happy", marked("happy", "happy", seed=2), ballot(happy=10)),
-        ("test", "sad", marked("sad", "contempt", "fear", seed=3), ballot(contempt=6, sad=4)),
-        ("test", "fear", marked("surprise", seed=4), ballot(fear=5, surprise=5)),
-    ]
-    images = np.stack([row[2] for row in rows])
-    return PreparedSet(
-        images,
-        np.array([LABELS.index(row[1]) for row in rows]),
-        np.array([row[3] for row in rows], np.uint8),
-        np.array([row[0] for row in rows]),
-        np.array([f"{i}.png" for i in range(len(rows))]),
-        np.array([image_hash(image) for image in images]),
-        np.array([""] * len(rows)),
-    )
+    return four_tests()
 
 
 def test_scores_by_hand(pixel_model: Path, data: PreparedSet) -> None:
@@ -112,6 +51,75 @@ def test_scores_by_hand(pixel_model: Path, data: PreparedSet) -> None:
     counts = np.array(scores.confusion)
     assert counts.sum() == 4
     assert counts[LABELS.index("fear"), LABELS.index("surprise")] == 1
+
+
+def test_the_other_scores_by_hand(pixel_model: Path, data: PreparedSet) -> None:
+    scores = evaluate(models.load(pixel_model), data, "test")
+    assert scores.balanced_accuracy == pytest.approx((1 + 1 + 0) / 3)  # happy, sad, fear
+    assert scores.top2_accuracy == 1  # fear shares the second place with all others
+    ratios = np.array(scores.confusion_ratios)
+    assert ratios[LABELS.index("happy"), LABELS.index("happy")] == 1
+    assert sorted(set(ratios.sum(1))) == [0, 1]  # a label without an image has no shares
+    # all are equally sure and three of four right, so no threshold gives 90 %
+    assert [(c.accuracy, c.share, c.threshold) for c in scores.coverage] == [(0.9, 0, None), (0.95, 0, None)]
+    (mistake,) = scores.mistakes
+    assert (mistake.row, mistake.label, mistake.predicted) == (4, "fear", "surprise")
+    assert [(e.row, e.label, e.predicted) for e in scores.examples] == [(1, "happy", "happy"), (3, "sad", "sad")]
+    assert mistake.confidence == pytest.approx(math.e / (math.e + 6), abs=1e-5)
+
+
+def test_divergence_from_the_votes_by_hand(pixel_model: Path, data: PreparedSet) -> None:
+    found = evaluate(models.load(pixel_model), data, "test").vote_divergence
+    assert found is not None
+    assert found.images == 3  # contempt won the vote on the fourth
+    # the annotators say neutral, happy, and half fear, half surprise; the labels happy, happy, surprise at logit 1
+    assert found.label_head == pytest.approx(math.log(math.e + 6) - (1.5 + math.log(2)) / 3, abs=1e-5)
+    # the vote head says neutral at logit 10, happy, neutral
+    normaliser = math.log(math.exp(10) + 7)
+    assert found.vote_head == pytest.approx(((normaliser - 10) * 2 + normaliser - math.log(2)) / 3, abs=1e-4)
+
+
+def test_a_vote_head_without_contempt_has_no_divergence(tmp_path: Path, data: PreparedSet) -> None:
+    known = VOTE_LABELS[:7]
+    model = build_model(tmp_path / "a.onnx", known, vote_outputs=7)
+    found = evaluate(models.load(model), data, "test").vote_divergence
+    assert found is not None
+    assert (found.images, found.vote_head) == (3, None)
+
+
+def test_mirroring_is_averaged_into_all_scores(pixel_model: Path, data: PreparedSet) -> None:
+    scores = evaluate(models.load(pixel_model), data, "test", tta="mirror")
+    assert scores.tta == "mirror"
+    assert scores.accuracy == scores.accuracy_with_flip == 0.5
+    assert np.trace(np.array(scores.confusion)) == 2
+
+
+def test_crops_are_averaged_as_they_say(tiny_model: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 48, 48), np.uint8)
+    classifier = Classifier(models.load(tiny_model))
+    corners = [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2)]
+    views = [images] + [np.stack([resize_crop(i[y : y + 44, x : x + 44], 48) for i in images]) for y, x in corners]
+    probabilities = [classifier.probabilities(v) for view in views for v in (view, view[:, :, ::-1])]
+    steps: list[int] = []
+    reading = read(classifier, images, "crops", steps.append)
+    np.testing.assert_allclose(np.exp(reading.logs), np.mean(probabilities, axis=0), atol=1e-5)
+    assert sum(steps) == 12 * 5
+    np.testing.assert_array_equal(reading.flip_predictions, (probabilities[0] + probabilities[1]).argmax(1))
+
+
+def test_robustness_by_hand(pixel_model: Path, data: PreparedSet) -> None:
+    seen: list[tuple[int, int]] = []
+    model = models.load(pixel_model)
+    scores = evaluate(model, data, "test", robustness=True, progress=lambda *step: seen.append(step))
+    found = scores.robustness
+    assert found is not None
+    assert seen[-1] == (42 * 4, 42 * 4)
+    assert found.clean == scores.accuracy == 0.75
+    assert list(found.corruptions) == list(CORRUPTIONS)
+    assert found.mean == pytest.approx(np.mean([row.accuracy for row in found.corruptions.values()]))
+    assert found.corruptions["contrast"].accuracy == (0.75,) * 5  # scales what the answers are read from alike
+    assert min(found.corruptions["blur"].accuracy) < 0.75  # the noise below runs into the marks
+    assert evaluate(model, data, "test", robustness=True).robustness == found
 
 
 def test_calibration_by_hand(pixel_model: Path, data: PreparedSet) -> None:
@@ -215,6 +223,58 @@ def test_the_command(pixel_model: Path, data: PreparedSet, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     assert "75.0 %" in done.stdout
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
+
+
+def test_several_models_are_compared(pixel_model: Path, tiny_model: Path, data: PreparedSet, tmp_path: Path) -> None:
+    save(tmp_path / "set", data)
+    arguments = ("evaluate", pixel_model, tiny_model, pixel_model, "--data", tmp_path / "set", "--split", "test")
+    done = mien(*arguments, "--json", "--out", tmp_path / "scores")
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert [scores["model"] for scores in printed["models"]] == ["pixels-1", "tiny", "pixels-2"]
+    other, same = printed["differences"]
+    assert (other["model"], other["to"], other["images"]) == ("tiny", "pixels-1", 4)
+    right = [round(4 * scores["accuracy"]) for scores in printed["models"]]
+    assert other["only_model"] - other["only_to"] == right[1] - right[0]
+    assert (same["accuracy_difference"], same["p_value"], same["interval"]) == (0, 1, [0, 0])
+    assert sorted(folder.name for folder in (tmp_path / "scores").iterdir()) == ["pixels-1", "pixels-2", "tiny"]
+    written = read_scores(tmp_path / "scores" / "tiny" / "scores.json")
+    assert written.model_dump(mode="json") == printed["models"][1]
+    done = mien(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "may be chance" in " ".join(done.stdout.split())
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+
+
+def test_tta_and_robustness_are_printed(pixel_model: Path, data: PreparedSet, tmp_path: Path) -> None:
+    save(tmp_path / "set", data)
+    arguments = ("evaluate", pixel_model, "--data", tmp_path / "set", "--split", "test")
+    done = mien(*arguments, "--tta", "mirror", "--robustness")
+    assert done.returncode == 0, done.stderr
+    assert "image and mirror image averaged" in done.stdout
+    assert "low resolution" in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+    done = mien(*arguments, "--tta", "miror")
+    assert done.returncode == 2
+    assert "mean 'mirror'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{"version": 1}', "is of version 1, this mien reads 2; run mien evaluate again"),
+        ('{"version": 2, "model": "x"}', "is no scores.json of mien evaluate: split: Field required"),
+        ("[1]", "is no scores.json"),
+        ("", "is no scores.json"),
+        (None, "cannot read"),
+    ],
+)
+def test_what_is_no_scores_json_is_told(tmp_path: Path, content: str | None, sentence: str) -> None:
+    path = tmp_path / "scores.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(DataError, match=sentence):
+        read_scores(path)
 
 
 def test_the_command_refuses_in_one_sentence(pixel_model: Path, data: PreparedSet, tmp_path: Path) -> None:

@@ -16,14 +16,19 @@ FLOORS = {
     "film_sink": 2, "assign": 2, "cuts": 2, "detect": 3, "classify": 3, "track": 3, "smooth": 3, "episodes": 3,
     "episode_sink": 3, "timeline": 3,
     "analyzer": 4, "stream": 4,
-    "data": 5, "train": 5, "evaluate": 5,
+    "data": 5, "train": 5, "evaluate": 5, "serve": 5,
+    "live": 5, "hud": 5, "window": 5,
     "cli": 7,
 }  # fmt: skip
 """Rooms on one floor may use each other, except train, evaluate and serve."""
 
 APART = {"train", "evaluate", "serve"}
-HEAVY_ROOMS = {"train": {"torch", "safetensors", "sklearn", "onnx", "onnxscript", "matplotlib", "tensorboard"}}
-OPTIONAL = {"torch", "safetensors", "sklearn", "onnx", "onnxscript", "matplotlib", "tensorboard", "polars"}
+HEAVY_ROOMS = {
+    "train": {"torch", "safetensors", "sklearn", "onnx", "onnxscript", "matplotlib", "tensorboard"},
+    "window": {"pygame"},
+    "serve": {"fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_client"},
+}
+OPTIONAL = set().union(*HEAVY_ROOMS.values()) | {"polars"}
 
 
 def room(path: Path) -> str:

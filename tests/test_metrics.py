@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
 
 from mien import metrics
 from mien.labels import FERPLUS_COLUMNS, VOTE_LABELS
@@ -165,6 +173,94 @@ def test_a_perfect_and_a_hopeless_network_get_the_bounds() -> None:
     assert metrics.fit_temperature(-np.eye(3) * 5, np.arange(3)) == pytest.approx(metrics.TEMPERATURES[1])
 
 
+def test_balanced_accuracy_and_top_k_by_hand() -> None:
+    assert metrics.balanced_accuracy(metrics.confusion(LABELS, PREDICTIONS, 4)) == pytest.approx(
+        (2 / 3 + 1 / 2 + 1) / 3
+    )
+    scores = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.2, 0.4, 0.4]])
+    assert [metrics.top_k(scores, np.array([0, 1, 2]), k) for k in (1, 2, 3)] == pytest.approx([2 / 3, 1, 1])
+    assert metrics.top_k(scores, np.array([2, 2, 0]), 2) == 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases)
+def test_balanced_accuracy_and_top_two_agree_with_scikit_learn(
+    case: tuple[NDArray[np.int64], NDArray[np.float64]],
+) -> None:
+    labels, logits = case
+    classes = list(range(logits.shape[1]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of predictions of labels that do not occur
+        expected = balanced_accuracy_score(labels, logits.argmax(1))
+    assert metrics.balanced_accuracy(metrics.confusion(labels, logits.argmax(1), len(classes))) == pytest.approx(
+        expected
+    )
+    if len(classes) > 2:
+        assert metrics.top_k(logits, labels, 2) == pytest.approx(
+            top_k_accuracy_score(labels, logits, k=2, labels=classes)
+        )
+
+
+def test_coverage_by_hand() -> None:
+    confidence = np.array([0.9, 0.8, 0.7, 0.7, 0.6])
+    correct = np.array([True, True, False, True, True])
+    assert metrics.coverage(confidence, correct, 1.0) == (0.4, 0.8)
+    assert metrics.coverage(confidence, correct, 0.8) == (1.0, 0.6)  # all of them, though the first three are worse
+    assert metrics.coverage(confidence, correct, 0.75) == (1.0, 0.6)
+    assert metrics.coverage(confidence[:4], correct[:4], 0.7) == (1.0, 0.7)  # equals stay together
+    assert metrics.coverage(confidence[2:4], correct[2:4], 0.6) == (0.0, math.inf)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40), st.floats(0.05, 1))
+def test_what_is_covered_is_as_right_as_asked(rows: list[tuple[int, bool]], target: float) -> None:
+    confidence, correct = np.array([c / 5 for c, _ in rows]), np.array([r for _, r in rows])
+    share, threshold = metrics.coverage(confidence, correct, target)
+    kept = confidence >= threshold
+    assert kept.mean() == pytest.approx(share)
+    assert not kept.any() or correct[kept].mean() >= target
+    for lower in set(confidence[confidence < threshold]):
+        assert correct[confidence >= lower].mean() < target
+
+
+def test_shares_of_votes_leave_out_what_is_no_expression() -> None:
+    shares = metrics.ferplus_shares(np.concatenate([ballot(happy=6, contempt=2, unknown=2), ballot(no_face=10)]))
+    assert shares[0, VOTE_LABELS.index("happy")] == 0.75
+    assert shares[0, VOTE_LABELS.index("contempt")] == 0.25
+    assert shares.sum(1).tolist() == [1, 0]
+
+
+def test_divergence_by_hand() -> None:
+    shares = np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
+    assert metrics.kl_divergence(shares, np.log([[0.5, 0.5, 1e-300], [1.0, 1e-9, 1e-9]])) == pytest.approx(0)
+    other = np.log([[0.25, 0.5, 0.25], [0.5, 0.25, 0.25]])
+    assert metrics.kl_divergence(shares, other) == pytest.approx((0.5 * math.log(2) + math.log(2)) / 2)
+
+
+def test_paired_by_hand() -> None:
+    first = np.array([True] * 6 + [False] * 4)
+    second = np.array([True] * 5 + [False] + [True] * 4)
+    found = metrics.paired(first, second)
+    assert (found.only_first, found.only_second) == (1, 4)
+    assert found.difference == pytest.approx(0.3)
+    assert found.p_value == pytest.approx(2 * (1 + 5) / 2**5)  # none or one of five coins
+    assert found.interval[0] < 0.3 < found.interval[1]
+    back = metrics.paired(second, first)
+    assert (back.difference, back.p_value) == (-found.difference, found.p_value)
+
+
+def test_a_model_does_not_differ_from_itself() -> None:
+    found = metrics.paired(np.array([True, False]), np.array([True, False]))
+    assert (found.difference, found.interval, found.p_value) == (0, (0, 0), 1)
+
+
+def test_the_paired_interval_is_what_resampling_row_by_row_gives() -> None:
+    random = np.random.default_rng(1)
+    first, second = random.random(300) < 0.6, random.random(300) < 0.7
+    rows = np.random.default_rng(2).integers(0, 300, (10_000, 300))
+    gaps = second[rows].mean(1) - first[rows].mean(1)
+    assert metrics.paired(first, second).interval == pytest.approx(np.quantile(gaps, [0.025, 0.975]), abs=0.008)
+
+
 def test_nothing_gives_no_number() -> None:
     none, empty = np.empty(0, np.int64), np.empty((0, 3))
     for function in (
@@ -176,6 +272,11 @@ def test_nothing_gives_no_number() -> None:
         lambda: metrics.fit_temperature(empty, none),
         lambda: metrics.bootstrap_interval(none.astype(bool)),
         lambda: metrics.macro_f1(np.zeros((3, 3), np.int64)),
+        lambda: metrics.balanced_accuracy(np.zeros((3, 3), np.int64)),
+        lambda: metrics.top_k(empty, none, 2),
+        lambda: metrics.coverage(none.astype(float), none.astype(bool), 0.9),
+        lambda: metrics.kl_divergence(empty, empty),
+        lambda: metrics.paired(none.astype(bool), none.astype(bool)),
     ):
         with pytest.raises(ValueError, match="at least one row"):
             function()

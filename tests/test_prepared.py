@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.data import prepared
-from mien.data.prepared import PER_SHEET, PreparedSet, image_hash, load, manifest_hash, save
+from mien.data.prepared import PER_SHEET, PreparedSet, image_hash, load, load_problems, manifest_hash, save
 from mien.errors import DataError
 from mien.labels import LABELS, SPLITS
 
@@ -75,6 +75,14 @@ def test_a_file_name_that_is_not_utf8_comes_back(tmp_path: Path) -> None:
     named = PreparedSet(**{c: getattr(data, c) for c in COLUMNS} | {"sources": np.array([name], np.str_)})
     save(tmp_path / "set", named)
     assert load(tmp_path / "set").sources.tolist() == [name]
+
+
+def test_what_is_missing_comes_back_a_line_each(tmp_path: Path) -> None:
+    problems = ["two\r\nlines.png is empty", "caf\udce9.png is empty"]
+    save(tmp_path / "set", make_set(1, 4), problems=problems)
+    assert load_problems(tmp_path / "set") == ["two lines.png is empty", problems[1]]
+    save(tmp_path / "set", make_set(1, 4))
+    assert load_problems(tmp_path / "set") == []
 
 
 def test_progress_counts_every_image(tmp_path: Path) -> None:

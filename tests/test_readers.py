@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -16,11 +15,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.data import prepared
-from mien.data.prepare import find_flags, prepare, stratified_split
-from mien.data.readers import read_csv, read_folder, read_parquet, read_source, read_votes
+from mien.data.fer_csv import read_csv, read_votes
+from mien.data.folders import read_folder
+from mien.data.parquet import read_parquet
+from mien.data.pictures import Cropper
+from mien.data.prepare import prepare
+from mien.data.readers import read_source
 from mien.errors import DataError
-from mien.labels import FER2013_ORDER, LABELS, SPLITS
+from mien.labels import FER2013_ORDER, LABELS
 
 USAGES = ("Training", "PublicTest", "PrivateTest")
 
@@ -54,7 +56,7 @@ def fer_rows() -> list[str]:
 
 @pytest.mark.parametrize("name", ["fer2013.csv", "fer2013.csv.gz"])
 def test_fer2013_keeps_its_rows_labels_and_splits(tmp_path: Path, name: str) -> None:
-    rows = read_source(write_csv(tmp_path / name, fer_rows()), 48)
+    rows = read_source(write_csv(tmp_path / name, fer_rows()), Cropper(48))
     assert (rows.images == np.stack([noise(i) for i in range(21)])).all()
     assert [LABELS[k] for k in rows.labels] == [FER2013_ORDER[i % 7] for i in range(21)]
     assert rows.splits == [("train", "validation", "test")[i % 3] for i in range(21)]
@@ -111,9 +113,9 @@ def test_files_that_are_no_fer2013_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no image in it"):
         read_csv(write_csv(tmp_path / "b.csv", []), 48)
     with pytest.raises(DataError, match=r"is no data set; name a fer2013\.csv"):
-        read_source(write_csv(tmp_path / "c.txt", []), 48)
+        read_source(write_csv(tmp_path / "c.txt", []), Cropper(48))
     with pytest.raises(DataError, match="does not exist"):
-        read_source(tmp_path / "nowhere.csv", 48)
+        read_source(tmp_path / "nowhere.csv", Cropper(48))
     (tmp_path / "d.csv.gz").write_text("not gzipped")
     with pytest.raises(DataError, match="cannot be read or is cut short"):
         read_csv(tmp_path / "d.csv.gz", 48)
@@ -174,7 +176,7 @@ def test_votes_need_the_one_csv_they_belong_to(tmp_path: Path) -> None:
 def test_the_kaggle_tree(tmp_path: Path) -> None:
     for i, (split, label) in enumerate([("train", "angry"), ("train", "sad"), ("validation", "angry")]):
         picture(tmp_path / "images" / split / label / f"{i}.png", noise(i))
-    rows = read_source(tmp_path, 48)
+    rows = read_source(tmp_path, Cropper(48))
     assert rows.sources == ["images/train/angry/0.png", "images/train/sad/1.png", "images/validation/angry/2.png"]
     assert rows.splits == ["train", "train", "validation"]
     assert [LABELS[k] for k in rows.labels] == ["angry", "sad", "angry"]
@@ -184,7 +186,7 @@ def test_the_kaggle_tree(tmp_path: Path) -> None:
 def test_usage_in_the_file_name_goes_before_the_split_folder(tmp_path: Path) -> None:
     for name in ("train/happy/Training_1.png", "test/happy/PublicTest_2.png", "test/happy/PrivateTest_3.png"):
         picture(tmp_path / name, noise(0))
-    rows = read_folder(tmp_path, 48)
+    rows = read_folder(tmp_path, Cropper(48))
     assert dict(zip(rows.sources, rows.splits, strict=True)) == {
         "train/happy/Training_1.png": "train",
         "test/happy/PublicTest_2.png": "validation",
@@ -194,7 +196,7 @@ def test_usage_in_the_file_name_goes_before_the_split_folder(tmp_path: Path) -> 
 
 def test_colour_of_any_size_becomes_grey_and_square(tmp_path: Path, astronaut: NDArray[np.uint8]) -> None:
     picture(tmp_path / "Happiness" / "eileen.png", astronaut[50:250, 170:330])
-    rows = read_folder(tmp_path, 64)
+    rows = read_folder(tmp_path, Cropper(64))
     assert rows.images.shape == (1, 64, 64)
     grey = cv2.cvtColor(astronaut[50:250, 170:330], cv2.COLOR_RGB2GRAY)
     assert (rows.images[0] == cv2.resize(grey, (64, 64), interpolation=cv2.INTER_AREA)).all()
@@ -204,19 +206,19 @@ def test_colour_of_any_size_becomes_grey_and_square(tmp_path: Path, astronaut: N
 def test_jpeg_is_read_as_pillow_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "fear" / "a.jpg"
     picture(path, np.asarray(cv2.GaussianBlur(noise(3), (5, 5), 2), np.uint8))
-    assert (read_folder(tmp_path, 48).images[0] == np.array(Image.open(path))).all()
+    assert (read_folder(tmp_path, Cropper(48)).images[0] == np.array(Image.open(path))).all()
 
 
 def test_the_folder_itself_may_be_a_label_or_a_split(tmp_path: Path) -> None:
     picture(tmp_path / "train" / "happy" / "a.png", noise(0))
-    inner = read_folder(tmp_path / "train" / "happy", 48)
+    inner = read_folder(tmp_path / "train" / "happy", Cropper(48))
     assert (inner.sources, LABELS[inner.labels[0]]) == (["a.png"], "happy")
-    assert read_folder(tmp_path / "train", 48).splits == ["train"]
+    assert read_folder(tmp_path / "train", Cropper(48)).splits == ["train"]
 
 
 def test_the_split_may_stand_inside_the_label(tmp_path: Path) -> None:
     picture(tmp_path / "happy" / "test" / "person 1" / "a.png", noise(0))
-    rows = read_folder(tmp_path, 48)
+    rows = read_folder(tmp_path, Cropper(48))
     assert (rows.splits, LABELS[rows.labels[0]]) == (["test"], "happy")
 
 
@@ -224,21 +226,21 @@ def test_an_unknown_folder_is_refused_with_the_close_match(tmp_path: Path) -> No
     picture(tmp_path / "train" / "happy" / "a.png", noise(0))
     picture(tmp_path / "train" / "hapyp" / "b.png", noise(0))
     with pytest.raises(DataError, match=r"hapyp holds images, but 'hapyp' is not an expression .*'happy'"):
-        read_folder(tmp_path, 48)
+        read_folder(tmp_path, Cropper(48))
 
 
 def test_images_beside_the_splits_are_refused(tmp_path: Path) -> None:
     picture(tmp_path / "train" / "happy" / "a.png", noise(0))
     picture(tmp_path / "sad" / "b.png", noise(0))
     with pytest.raises(DataError, match=r"sad/b\.png is in no split while other images"):
-        read_folder(tmp_path, 48)
+        read_folder(tmp_path, Cropper(48))
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "happy").mkdir()
     (tmp_path / "happy" / "notes.txt").write_text("x")
     with pytest.raises(DataError, match="without images"):
-        read_folder(tmp_path, 48)
+        read_folder(tmp_path, Cropper(48))
 
 
 def test_unreadable_images_are_listed_and_the_others_read(tmp_path: Path) -> None:
@@ -248,14 +250,14 @@ def test_unreadable_images_are_listed_and_the_others_read(tmp_path: Path) -> Non
     whole = picture(tmp_path / "sad" / "zcut.png", noise(1))
     cut = (tmp_path / "sad" / "zcut.png").read_bytes()
     (tmp_path / "sad" / "zcut.png").write_bytes(cut[: len(cut) // 2])
-    rows = read_folder(tmp_path, 48)
+    rows = read_folder(tmp_path, Cropper(48))
     assert whole.shape == (48, 48)
     assert rows.sources == ["sad/good.png"]
     assert (rows.images[0] == noise(0)).all()
     assert [Path(problem.split()[0]).name for problem in rows.problems] == ["empty.jpg", "text.jpg", "zcut.png"]
     (tmp_path / "sad" / "good.png").unlink()
-    with pytest.raises(DataError, match=r"none of its 3 images could be read; first: .*empty\.jpg"):
-        read_folder(tmp_path, 48)
+    with pytest.raises(DataError, match=r"none of its 3 images could be used; first: .*empty\.jpg"):
+        read_folder(tmp_path, Cropper(48))
 
 
 # Parquet
@@ -280,7 +282,7 @@ def write_parquet(path: Path, labels: list[Any], struct: bool = True, names: lis
 
 @pytest.mark.parametrize("struct", [True, False])
 def test_parquet_with_names(tmp_path: Path, struct: bool) -> None:
-    rows = read_source(write_parquet(tmp_path / "faces.parquet", ["happy", "Anger", "sad"], struct), 48)
+    rows = read_source(write_parquet(tmp_path / "faces.parquet", ["happy", "Anger", "sad"], struct), Cropper(48))
     assert (rows.images == np.stack([noise(i) for i in range(3)])).all()
     assert [LABELS[k] for k in rows.labels] == ["happy", "angry", "sad"]
     assert rows.sources == ["faces.parquet:0", "faces.parquet:1", "faces.parquet:2"]
@@ -289,13 +291,18 @@ def test_parquet_with_names(tmp_path: Path, struct: bool) -> None:
 
 def test_parquet_with_numbers_needs_their_names(tmp_path: Path) -> None:
     named = write_parquet(tmp_path / "test-00000-of-00001.parquet", [1, 0], names=["sad", "happy"])
-    rows = read_parquet(named, 48)
+    rows = read_parquet(named, Cropper(48))
     assert [LABELS[k] for k in rows.labels] == ["happy", "sad"]
     assert rows.splits == ["test", "test"]
     with pytest.raises(DataError, match="labels are numbers and the file does not say what they mean"):
-        read_parquet(write_parquet(tmp_path / "bare.parquet", [0, 1]), 48)
+        read_parquet(write_parquet(tmp_path / "bare.parquet", [0, 1]), Cropper(48))
     with pytest.raises(DataError, match="row 1: '2' is not an expression"):
-        read_parquet(write_parquet(tmp_path / "more.parquet", [0, 2], names=["sad", "happy"]), 48)
+        read_parquet(write_parquet(tmp_path / "more.parquet", [0, 2], names=["sad", "happy"]), Cropper(48))
+
+
+def test_a_missing_label_is_not_taken_for_the_last_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="row 1: '-1' is not an expression"):
+        read_parquet(write_parquet(tmp_path / "a.parquet", [0, -1], names=["sad", "happy"]), Cropper(48))
 
 
 def test_parquet_that_is_something_else_is_refused(tmp_path: Path) -> None:
@@ -303,15 +310,15 @@ def test_parquet_that_is_something_else_is_refused(tmp_path: Path) -> None:
 
     (tmp_path / "text.parquet").write_text("x")
     with pytest.raises(DataError, match="cannot be read as Parquet"):
-        read_parquet(tmp_path / "text.parquet", 48)
+        read_parquet(tmp_path / "text.parquet", Cropper(48))
     pl.DataFrame({"picture": [b""], "label": ["sad"]}).write_parquet(tmp_path / "a.parquet")
     with pytest.raises(DataError, match="should have the columns image and label, it has picture, label"):
-        read_parquet(tmp_path / "a.parquet", 48)
+        read_parquet(tmp_path / "a.parquet", Cropper(48))
     pl.DataFrame({"image": ["a.png"], "label": ["sad"]}).write_parquet(tmp_path / "b.parquet")
     with pytest.raises(DataError, match="image should hold encoded pictures as bytes"):
-        read_parquet(tmp_path / "b.parquet", 48)
+        read_parquet(tmp_path / "b.parquet", Cropper(48))
     with pytest.raises(DataError, match=r"row 0: 'hapy' is not an expression \(did you mean 'happy'"):
-        read_parquet(write_parquet(tmp_path / "c.parquet", ["hapy"]), 48)
+        read_parquet(write_parquet(tmp_path / "c.parquet", ["hapy"]), Cropper(48))
 
 
 def test_unreadable_parquet_images_are_listed(tmp_path: Path) -> None:
@@ -319,58 +326,9 @@ def test_unreadable_parquet_images_are_listed(tmp_path: Path) -> None:
 
     images = [encoded(noise(0)), b"no picture", None]
     pl.DataFrame({"image": images, "label": ["sad"] * 3}).write_parquet(tmp_path / "a.parquet")
-    rows = read_parquet(tmp_path / "a.parquet", 48)
+    rows = read_parquet(tmp_path / "a.parquet", Cropper(48))
     assert rows.sources == ["a.parquet:0"]
     assert [problem.split()[0] for problem in rows.problems] == ["a.parquet:1", "a.parquet:2"]
-
-
-# splits, hashes and flags
-
-
-@pytest.mark.parametrize("count", [10, 11, 100])
-def test_a_random_split_is_stratified_and_repeatable(count: int) -> None:
-    labels = np.repeat(np.arange(7), count)
-    splits = stratified_split(labels, (0.8, 0.1, 0.1), 0)
-    for label in range(7):
-        counts = [int((splits[labels == label] == name).sum()) for name in SPLITS]
-        assert sum(counts) == count
-        assert np.abs(np.array(counts) - np.array([0.8, 0.1, 0.1]) * count).max() < 1
-    assert (splits == stratified_split(labels, (0.8, 0.1, 0.1), 0)).all()
-    assert (splits != stratified_split(labels, (0.8, 0.1, 0.1), 1)).any()
-    assert set(stratified_split(labels, (1, 0, 0), 0)) == {"train"}
-
-
-def test_only_sources_without_a_split_are_split(tmp_path: Path) -> None:
-    for i in range(10):
-        picture(tmp_path / "flat" / "sad" / f"{i}.png", noise(i))
-        picture(tmp_path / "cut" / "test" / "sad" / f"{i}.png", noise(100 + i))
-    data = prepare([tmp_path / "flat", tmp_path / "cut"]).data
-    assert [int((data.splits[:10] == name).sum()) for name in SPLITS] == [8, 1, 1]
-    assert set(data.splits[10:]) == {"test"}
-    assert data.sources[0] == "sad/0.png"
-
-
-def test_flags_by_hand() -> None:
-    images = np.stack([noise(0), noise(1), noise(0), noise(2), noise(2), np.full((48, 48), 9, np.uint8), noise(0)])
-    splits = np.array(["train", "train", "train", "validation", "test", "train", "test"])
-    hashes = np.array([prepared.image_hash(image) for image in images])
-    assert find_flags(images, splits, hashes).tolist() == ["leak", "", "leak duplicate", "", "", "blank", ""]
-
-
-def test_flags_stand_in_their_order_and_nothing_is_dropped(tmp_path: Path) -> None:
-    black = np.zeros((48, 48), np.uint8)
-    rows = [csv_row(0, black, "Training"), csv_row(1, black, "Training"), csv_row(0, black, "PublicTest")]
-    data = prepare([write_csv(tmp_path / "fer2013.csv", rows)]).data
-    assert data.flags.tolist() == ["leak blank", "leak duplicate blank", "blank"]
-    assert set(data.hashes) == {hashlib.blake2b(bytes(48 * 48), digest_size=8).hexdigest()}
-
-
-def test_progress_is_told_the_end(tmp_path: Path) -> None:
-    for i in range(3):
-        picture(tmp_path / "sad" / f"{i}.png", noise(i))
-    seen: list[tuple[Path, int, int | None]] = []
-    prepare([tmp_path], progress=lambda *step: seen.append(step))
-    assert seen[-1] == (tmp_path, 3, 3)
 
 
 def test_fer2013_itself(shared: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -83,7 +84,7 @@ def test_lanes_stacks_and_episodes(party: Timeline) -> None:
     texts = [words.text for words in scene.words]
     assert "person 1" in texts
     assert "person 2" in texts
-    assert "party.mp4" in texts
+    assert scene.title == "party.mp4"
     hints = {area.hint: area for area in scene.areas if area.hint}
     assert "person 1: happy, 0.5 s to 3.9 s, mean probability 80%" in hints
     box, other = (
@@ -96,6 +97,17 @@ def test_lanes_stacks_and_episodes(party: Timeline) -> None:
         assert all(0 <= x <= scene.width and 0 <= y <= scene.height for x, y in area.points)
 
 
+def test_who_is_seen_for_a_moment_gets_no_lane(party: Timeline) -> None:
+    party.add(showing(10.0, p3="happy"))
+    scene = draw_timeline(party)
+    assert "person 3" not in [words.text for words in scene.words]
+    assert "1 more person" in scene.about
+    alone = Timeline()
+    for k in range(3):
+        alone.add(showing(k / 25, p1="happy"))
+    assert "person 1" in [words.text for words in draw_timeline(alone).words], "somebody has to be shown"
+
+
 def test_many_people() -> None:
     timeline = Timeline()
     for k in range(40):
@@ -103,7 +115,7 @@ def test_many_people() -> None:
     scene = draw_timeline(timeline)
     texts = " ".join(words.text for words in scene.words)
     assert texts.count("person ") == MAX_LANES
-    assert "14 more people" in texts
+    assert "14 more people" in scene.about
 
 
 @pytest.mark.parametrize("ending", ["png", "html"])
@@ -129,8 +141,10 @@ def test_html_is_a_page_by_itself(party: Timeline, tmp_path: Path) -> None:
     assert "&lt;b&gt;.mp4" in page
     assert "http" not in page
     assert "prefers-color-scheme: dark" in page
-    svg = ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
-    assert [t.text for t in svg.iter("title")] == ["person 1: happy, 0.5 s to 3.9 s, mean probability 80%"]
+    names, lanes = (ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL))
+    assert [t.text for t in lanes.iter("title")] == ["person 1: happy, 0.5 s to 3.9 s, mean probability 80%"]
+    assert {"person 1", "person 2"} <= {t.text for t in names.iter("text")}
+    assert "happy" in {t.text for t in lanes.iter("text")}
 
 
 def test_where_it_cannot_be_written(party: Timeline, tmp_path: Path) -> None:

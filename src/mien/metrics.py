@@ -7,6 +7,7 @@ Conventions: `labels` and `predictions` are (n,) integers in 0..k-1; `logits` (n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import comb
 from typing import Literal
 
 import numpy as np
@@ -72,6 +73,20 @@ def macro_f1(counts: NDArray[np.int64]) -> float:
     return float(per_class(counts).f1[occurs].mean())
 
 
+def balanced_accuracy(counts: NDArray[np.int64]) -> float:
+    """Mean recall over the classes that occur among the labels (Brodersen et al. 2010)."""
+    occurs = counts.sum(1) > 0
+    _some(occurs[occurs])
+    return float(per_class(counts).recall[occurs].mean())
+
+
+def top_k(scores: Floats, labels: Ints, k: int) -> float:
+    """Share of rows whose true label is among the k highest of `scores` (n, classes), in 0..1; equals count for it."""
+    _some(labels)
+    true = scores[np.arange(len(labels)), labels]
+    return float(((scores > true[:, None]).sum(1) < k).mean())
+
+
 def nll(logits: Floats, labels: Ints) -> float:
     """Mean negative log-likelihood of the true label, in nats."""
     _some(labels)
@@ -124,6 +139,22 @@ def ece(probabilities: Floats, labels: Ints, bins: int = 15) -> float:
     return reliability(probabilities, labels, bins).ece
 
 
+def coverage(confidence: Floats, correct: NDArray[np.bool_], target: float) -> tuple[float, float]:
+    """How many predictions may be kept, the most confident first, with `target` of them right at least.
+
+    Returns their share and the least confidence `(n,)` among them: answer there and above, abstain below (selective
+    classification, El-Yaniv & Wiener 2010). Equal confidences are kept or left together. (0, inf) where no such
+    choice exists.
+    """
+    _some(confidence)
+    order = np.argsort(-confidence, kind="stable")
+    ranked = confidence[order]
+    right = correct[order].cumsum() / np.arange(1, len(order) + 1)
+    last_of_equals = np.append(ranked[1:] < ranked[:-1], True)
+    fits = np.flatnonzero((right >= target) & last_of_equals)
+    return ((fits[-1] + 1) / len(order), float(ranked[fits[-1]])) if len(fits) else (0.0, float("inf"))
+
+
 def fit_temperature(logits: Floats, labels: Ints) -> float:
     """The T that makes softmax(logits / T) most likely (Guo et al. 2017), within `TEMPERATURES`.
 
@@ -167,6 +198,52 @@ def ferplus_targets(votes: NDArray[np.uint8], protocol: Protocol) -> NDArray[np.
     valid = (most * 2 > total) if protocol == "microsoft" else (total > 0)
     column_to_vote = np.array([VOTE_LABELS.index(c) if c in VOTE_LABELS else -1 for c in FERPLUS_COLUMNS])
     return np.where(valid, column_to_vote[best], -1)
+
+
+def ferplus_shares(votes: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """How the annotators' votes (n, 10) for expressions are shared out, (n, 8) in the order of `VOTE_LABELS`.
+
+    Rows sum to one, or to zero where nobody voted for an expression.
+    """
+    counts = votes[:, [FERPLUS_COLUMNS.index(name) for name in VOTE_LABELS]].astype(np.float64)
+    shares: NDArray[np.float64] = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    return shares
+
+
+def kl_divergence(shares: Floats, log_probabilities: Floats) -> float:
+    """Mean Kullback-Leibler divergence of predictions from the shares, both (n, k), in nats: 0 where they agree."""
+    _some(shares)
+    logs = np.log(shares, out=np.zeros(shares.shape), where=shares > 0)
+    gaps = np.where(shares > 0, shares * (logs - log_probabilities), 0.0)
+    return float(gaps.sum(1).mean())
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two models on the same images: how many only one of them reads right, the second's accuracy less the first's
+    with its 95 % interval, and the probability of so uneven a split between two equally good ones."""
+
+    only_first: int
+    only_second: int
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+
+
+def paired(first: NDArray[np.bool_], second: NDArray[np.bool_], *, draws: int = 10_000, seed: int = 0) -> Paired:
+    """Compare which of the same n images two models read right, each (n,).
+
+    The interval is a percentile bootstrap over images, drawn as the multinomial counts that resampling gives; the
+    p-value is McNemar's test (1947) in its exact, two-sided binomial form.
+    """
+    _some(first)
+    n = len(first)
+    lost, won = int((first & ~second).sum()), int((second & ~first).sum())
+    counts = np.random.default_rng(seed).multinomial(n, (lost / n, won / n, 1 - (lost + won) / n), draws)
+    low, high = np.quantile((counts[:, 1] - counts[:, 0]) / n, (0.025, 0.975))
+    tail = sum(comb(lost + won, k) for k in range(min(lost, won) + 1))
+    p_value = min(1.0, 2 * tail / 2 ** (lost + won))
+    return Paired(lost, won, (won - lost) / n, (float(low), float(high)), p_value)
 
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -6,10 +6,13 @@ import os
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from mien.errors import ModelError
+
+# ONNX Runtime's wheels report to their maker, and keep a device id, unless told before they are imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime as ort
 
 _PREFERRED = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "CPUExecutionProvider")
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from mien.draw import COLOURS
-from mien.episodes import Episode
+from mien.episodes import MIN_DURATION, Episode
 from mien.errors import InputError, did_you_mean
 from mien.faces import Faces
 from mien.files import replacing
@@ -21,7 +21,7 @@ from mien.labels import LABELS
 BINS = 1024
 """Stretches of time that are told apart; they grow longer with the film."""
 MAX_LANES = 16
-"""People who get a lane: those seen longest."""
+"""People who get a lane: those seen longest, and for no shorter than an episode lasts."""
 
 _FINEST = 1 / 64
 """Seconds of the first, shortest bins."""
@@ -32,7 +32,7 @@ _STACK = (*(label for label in LABELS if label != "neutral"), "neutral")
 _STEPS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 
 _WIDTH, _LEFT, _RIGHT = 1280, 150, 28
-_TOP, _BOTTOM = 92, 46
+_TOP, _BOTTOM = 80, 46
 _STRIP, _GAP = 18, 20
 _FONT = 13
 
@@ -136,10 +136,12 @@ class Words:
 
 @dataclass
 class Scene:
-    """A drawing, for PNG and SVG alike."""
+    """A drawing, for PNG and SVG alike; later areas lie over earlier ones. Its heading is left to each of them."""
 
     width: int
     height: int
+    title: str
+    about: str
     areas: list[Area] = field(default_factory=list)
     words: list[Words] = field(default_factory=list)
 
@@ -150,17 +152,17 @@ class Scene:
 def draw_timeline(timeline: Timeline, episodes: Iterable[Episode] = ()) -> Scene:
     """One lane for each of the people seen longest: their probabilities stacked over time, episodes below."""
     everybody = timeline.people()
-    people = sorted(everybody[:MAX_LANES])
+    lasting = [person for person in everybody if timeline.seconds(person) >= MIN_DURATION]
+    people = sorted((lasting or everybody)[:MAX_LANES])
     lane = 96 if len(people) <= 3 else 64 if len(people) <= 6 else 44
     height = _TOP + max(len(people), 1) * (lane + _STRIP + 4 + _GAP) + _BOTTOM
-    scene = Scene(_WIDTH, height)
+    scene = Scene(_WIDTH, height, *_heading(timeline, len(everybody) - len(people)))
     span = max(timeline.duration, 1.0)
     plot = _WIDTH - _LEFT - _RIGHT
 
     def x(seconds: float) -> float:
         return _LEFT + min(max(seconds / span, 0.0), 1.0) * plot
 
-    _heading(scene, timeline, len(everybody) - len(people))
     bottom = height - _BOTTOM
     for tick in _ticks(span):
         scene.box(x(tick) - 0.5, _TOP - 6, x(tick) + 0.5, bottom + 5, "line")
@@ -185,30 +187,21 @@ def draw_timeline(timeline: Timeline, episodes: Iterable[Episode] = ()) -> Scene
     return scene
 
 
-def _heading(scene: Scene, timeline: Timeline, others: int) -> None:
+def _heading(timeline: Timeline, others: int) -> tuple[str, str]:
+    """Title, and what is to be seen."""
     title = Path(timeline.source).name.encode("utf-8", "backslashreplace").decode() or "timeline"
-    scene.words.append(Words(16, 24, title if len(title) < 90 else f"{title[:88]}…", size=18))
     about = f"{length(timeline.duration)} · smoothed probabilities, episodes below"
     if others:
         about += f" · {others} more {'person' if others == 1 else 'people'}, seen for less time, left out"
-    scene.words.append(Words(16, 48, about, "faint", size=12))
-    at = _WIDTH - _RIGHT
-    for label in reversed(_STACK):
-        at -= round(text_width(label, 12))
-        scene.words.append(Words(at, 24, label, size=12))
-        scene.box(at - 17, 18, at - 5, 30, label)
-        at -= 31
+    return title if len(title) < 90 else f"{title[:88]}…", about
 
 
 def _stack(scene: Scene, edges: Sequence[float], probs: NDArray[np.float64], base: float, height: float) -> None:
-    """Stacked areas of one stretch, as steps."""
-    low = np.zeros(len(probs))
-    for label in _STACK:
-        high = low + probs[:, LABELS.index(label)]
-        above = [(edges[k + side], base - height * high[k]) for k in range(len(high)) for side in (0, 1)]
-        below = [(edges[k + side], base - height * low[k]) for k in range(len(low)) for side in (0, 1)]
-        scene.areas.append(Area(above + below[::-1], label))
-        low = high
+    """Stacked areas of one stretch, as steps: all reach down to the base, the lowest lies over the others."""
+    tops = np.cumsum(probs[:, [LABELS.index(label) for label in _STACK]], axis=1)
+    for k in reversed(range(len(_STACK))):
+        steps = [(edges[i + side], base - height * top) for i, top in enumerate(tops[:, k]) for side in (0, 1)]
+        scene.areas.append(Area([(edges[0], base), *steps, (edges[-1], base)], _STACK[k]))
 
 
 def _episode(scene: Scene, episode: Episode, x1: float, x2: float, top: float, span: float) -> None:
@@ -264,7 +257,7 @@ def save_timeline(path: str | Path, timeline: Timeline, episodes: Sequence[Episo
         if path.suffix.lower() == ".png":
             _png(scene).save(part, "PNG")
         else:
-            part.write_text(_page(scene, timeline), encoding="utf-8")
+            part.write_text(_page(scene), encoding="utf-8")
 
 
 def check_timeline(path: Path) -> None:
@@ -280,13 +273,24 @@ def _png(scene: Scene) -> Image.Image:
     paints = _LIGHT | {label: f"rgb({r},{g},{b})" for label, (r, g, b) in COLOURS.items()}
     image = Image.new("RGB", (scene.width * scale, scene.height * scale), paints["paper"])
     draw = ImageDraw.Draw(image)
-    for area in scene.areas:
+    for area in scene.areas + _legend():
         draw.polygon([(px * scale, py * scale) for px, py in area.points], paints[area.colour])
     anchors = {"start": "lm", "middle": "mm", "end": "rm"}
-    for words in scene.words:
+    heading = [Words(16, 24, scene.title, size=18), Words(16, 48, scene.about, "faint", size=12)]
+    for words in [*scene.words, *heading, *(Words(a.points[1][0] + 5, 24, a.colour, size=12) for a in _legend())]:
         place = words.x * scale, words.y * scale
         draw.text(place, words.text, paints[words.colour], _font(words.size * scale), anchor=anchors[words.anchor])
     return image
+
+
+def _legend() -> list[Area]:
+    """A square for each expression; its name goes to the right of it."""
+    squares, at = [], float(_WIDTH - _RIGHT)
+    for label in reversed(_STACK):
+        at -= round(text_width(label, 12)) + 17
+        squares.append(Area([(at, 18), (at + 12, 18), (at + 12, 30), (at, 30)], label))
+        at -= 14
+    return squares
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
@@ -297,37 +301,79 @@ _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title>
+<title>{{ scene.title }}</title>
 <style>
 :root { color-scheme: light dark; {% for name, colour in light %}--{{ name }}: {{ colour }}; {% endfor %}}
 @media (prefers-color-scheme: dark) { :root { {% for name, colour in dark %}--{{ name }}: {{ colour }}; {% endfor %}} }
-body { margin: 0; background: var(--paper); }
-svg { display: block; width: 100%; max-width: {{ 2 * scene.width }}px; height: auto; margin: auto;
+body { margin: 0 auto; max-width: {{ 2 * scene.width }}px; background: var(--paper); color: var(--ink);
   font-family: system-ui, sans-serif; }
+header { display: flex; flex-wrap: wrap; gap: .4rem 2rem; justify-content: space-between; padding: 1rem 1rem .4rem; }
+h1 { font-size: 1.2rem; font-weight: 500; margin: 0 0 .3rem; overflow-wrap: anywhere; }
+p { font-size: .85rem; margin: 0; color: var(--faint); }
+ul { display: flex; flex-wrap: wrap; gap: .2rem .9rem; font-size: .85rem; margin: .2rem 0; padding: 0;
+  list-style: none; }
+li::before { content: ""; display: inline-block; width: .8em; height: .8em; margin-right: .4em;
+  background: var(--own); }
+main { display: flex; }
+main > * { flex: 1 1 0; }
+svg { display: block; overflow: visible; }
+main > svg { flex-grow: {{ left }}; min-width: {{ 0.75 * left }}px; }
+main > div { flex-grow: {{ scene.width - left }}; min-width: 0; overflow-x: auto; }
+main > div > svg { min-width: {{ 0.75 * (scene.width - left) }}px; }
 </style>
-<svg viewBox="0 0 {{ scene.width }} {{ scene.height }}" role="img" aria-label="{{ title }}">
-{% for area in scene.areas -%}
+<header>
+<div><h1>{{ scene.title }}</h1><p>{{ scene.about }}</p></div>
+<ul>{% for label in labels %}<li style="--own: {{ paint(label) }}">{{ label }}</li>{% endfor %}</ul>
+</header>
+<main>
+{%- macro drawing(x, width, areas, words) %}
+<svg viewBox="{{ x }} {{ top }} {{ width }} {{ scene.height - top }}">
+{% for area in areas -%}
 <path d="{{ path(area) }}" fill="{{ paint(area.colour) }}"
 {%- if area.hint %}><title>{{ area.hint }}</title></path>{% else %}/>{% endif %}
 {% endfor -%}
-{% for words in scene.words -%}
+{% for words in words -%}
 <text x="{{ '%.1f' | format(words.x) }}" y="{{ '%.1f' | format(words.y) }}" dy=".35em" font-size="{{ words.size }}"
  text-anchor="{{ words.anchor }}" fill="{{ paint(words.colour) }}">{{ words.text }}</text>
 {% endfor -%}
 </svg>
+{%- endmacro %}
+{{ drawing(0, left, [], names) }}
+<div tabindex="0" role="group" aria-label="timeline">{{ drawing(left, scene.width - left, scene.areas, others) }}</div>
+</main>
 </html>
 """
 
 
-def _page(scene: Scene, timeline: Timeline) -> str:
+def _page(scene: Scene) -> str:
+    """A page whose lanes can be scrolled under their names where it is narrow."""
     from jinja2 import Environment
-
-    def path(area: Area) -> str:
-        return "M" + "L".join(f"{px:.1f} {py:.1f}" for px, py in area.points) + "Z"
 
     def paint(colour: str) -> str:
         return "rgb({},{},{})".format(*COLOURS[colour]) if colour in COLOURS else f"var(--{colour})"
 
-    template = Environment(autoescape=True).from_string(_PAGE)
-    title = scene.words[0].text
-    return template.render(scene=scene, title=title, path=path, paint=paint, light=_LIGHT.items(), dark=_DARK.items())
+    left = _LEFT - 30  # room for the first label of the time axis
+    names = [words for words in scene.words if words.x < left]
+    others = [words for words in scene.words if words.x >= left]
+    return Environment(autoescape=True).from_string(_PAGE).render(
+        scene=scene, left=left, top=_TOP - 12, names=names, others=others, labels=_STACK, path=_path, paint=paint,
+        light=_LIGHT.items(), dark=_DARK.items(),
+    )  # fmt: skip
+
+
+def _path(area: Area) -> str:
+    """An SVG path, in the shortest words for steps."""
+    x, y = (f"{value:.1f}" for value in area.points[0])
+    parts = [f"M{x} {y}"]
+    for point in area.points[1:]:
+        new_x, new_y = (f"{value:.1f}" for value in point)
+        if new_x != x and new_y != y:
+            parts.append(f"L{new_x} {new_y}")
+        elif new_x != x:
+            if parts[-1].startswith("H"):
+                parts.pop()
+            parts.append(f"H{new_x}")
+        elif new_y != y:
+            parts.append(f"V{new_y}")
+        x, y = new_x, new_y
+    return "".join(parts) + "Z"

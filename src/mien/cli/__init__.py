@@ -10,7 +10,7 @@ import sys
 import typer
 
 from mien import __version__
-from mien.cli import data, doctor, evaluate, predict, train
+from mien.cli import data, doctor, evaluate, explain, live, predict, report, serve, train
 from mien.cli.console import complain
 from mien.errors import MienError
 
@@ -37,9 +37,13 @@ def _root(
 
 
 app.command("predict")(predict.predict)
+app.command("live")(live.live)
+app.command("serve")(serve.serve)
 app.command("train")(train.train)
 app.command("export")(train.export)
 app.command("evaluate")(evaluate.evaluate)
+app.command("report")(report.report)
+app.command("explain")(explain.explain)
 app.add_typer(data.app, name="data")
 app.command("fetch")(doctor.fetch)
 app.command("doctor")(doctor.doctor)

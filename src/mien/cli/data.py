@@ -1,24 +1,30 @@
-"""`mien data`: prepares data sets."""
+"""`mien data`: fetches, prepares and audits data sets."""
 
 from __future__ import annotations
 
+import json
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.console import complain, out, progress
+from mien.cli.console import complain, note, out, progress
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from rich.table import Table
 
-    from mien.data.prepare import Shares
+    from mien.data.audit import Audit
     from mien.data.prepared import PreparedSet
+    from mien.data.splits import Shares
 
-app = typer.Typer(help="Prepare data sets for training and evaluation.", no_args_is_help=True)
+app = typer.Typer(help="Fetch, prepare and audit data sets for training and evaluation.", no_args_is_help=True)
+
+_LISTED = 20
+"""Missing images that are named one by one."""
 
 
 @app.command()
@@ -34,36 +40,143 @@ def prepare(
         Path | None, typer.Option(metavar="FILE", help="The FER+ file (fer2013new.csv) of the fer2013.csv given.")
     ] = None,
     size: Annotated[int, typer.Option(min=16, max=512, help="Side of the crops in pixels.")] = 48,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the split of sources that have none.")] = 0,
+    faces: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|crop|photo",
+            help="Take pictures whole (crop), or find the largest face in each and crop it (photo).",
+        ),
+    ] = "auto",
     split: Annotated[
-        str, typer.Option(metavar="A,B,C", help="Shares of train, validation and test where there is no split.")
-    ] = "0.8,0.1,0.1",
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            help="Split at random into these shares of train, validation and test; without it only what has no split "
+            "of its own, into 0.8,0.1,0.1.",
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN|PATTERN",
+            help="Split by people: the table's column that names them, or a regular expression that finds them in "
+            r"paths, such as '^S\d+' or '/([^/_]+)_'. Nobody is then in two splits.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the split.")] = 0,
+    dedupe: Annotated[
+        bool,
+        typer.Option("--dedupe", help="Remove training images that repeat, or are in validation or test too."),
+    ] = False,
+    detector: Annotated[str | None, typer.Option(help="What finds faces in photographs: yunet or haar.")] = None,
+    detector_weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A YuNet file to use.")] = None,
 ) -> None:
-    """Read face crops in any usual layout and pack them without loss into one folder for training."""
-    from mien.data import prepared
-    from mien.data.prepare import prepare
+    """Read pictures in any usual layout and pack the face crops without loss into one folder for training.
 
-    shares = _shares(split)
+    A run that was interrupted while it looked for faces goes on from there when it is started again.
+    """
+    from mien.data import prepared
+    from mien.data.pictures import Cropper
+    from mien.data.prepare import prepare
+    from mien.detect import load_detector
+
+    shares = _shares(split) if split else None
     prepared.check_target(target)
+    place = target.resolve()
+    cropper = Cropper(
+        size, faces, lambda: load_detector(detector, detector_weights, threads=1),
+        place.with_name(f".{place.name}.faces"),
+    )  # fmt: skip
     with progress("images") as bar:
         tasks = {source: bar.add_task(f"reading {source.name}", total=None) for source in sources}
+        comparing = bar.add_task("comparing", total=None, visible=False)
         result = prepare(
-            sources, votes=votes, size=size, seed=seed, shares=shares,
+            sources, votes=votes, cropper=cropper, seed=seed, shares=shares, group=group, dedupe=dedupe,
             progress=lambda source, done, of: bar.update(tasks[source], completed=done, total=of),
+            comparing=lambda done, of: bar.update(comparing, completed=done, total=of, visible=True),
         )  # fmt: skip
         packing = bar.add_task("packing", total=len(result.data))
-        prepared.save(target, result.data, lambda count: bar.advance(packing, count))
+        prepared.save(target, result.data, lambda count: bar.advance(packing, count), result.problems)
+    cropper.done()
     began = time.perf_counter()
     data = prepared.load(target)
     seconds = time.perf_counter() - began
     megabytes = sum(file.stat().st_size for file in target.rglob("*") if file.is_file()) / 2**20
     out.print(counts_table(data))
-    out.print(f"{target}: {len(data):,} images, {megabytes:.1f} MiB, loads in {seconds:.2f} s", highlight=False)
+    for sentence in result.notes:
+        _say(sentence)
+    _say(f"{target}: {len(data):,} images, {megabytes:.1f} MiB, loads in {seconds:.2f} s")
     if result.problems:
-        for problem in result.problems:
+        for problem in result.problems[:_LISTED]:
             complain(problem)
-        complain(f"{len(result.problems):,} images could not be read and are missing; all others were written")
+        more = f"; all are in {target / 'problems.txt'}" if len(result.problems) > _LISTED else ""
+        complain(f"{len(result.problems):,} images could not be used and are missing{more}; all others were written")
         raise typer.Exit(1)
+
+
+@app.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(metavar="SET", help="A prepared set.")],
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with the pictures.")] = None,
+    as_json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all findings with their rows.")
+    ] = None,
+    faces: Annotated[
+        bool, typer.Option("--faces", help="Look for a face in every image, which takes a minute or more.")
+    ] = False,
+    detector: Annotated[str | None, typer.Option(help="What finds the faces: yunet or haar.")] = None,
+    detector_weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A YuNet file to use.")] = None,
+) -> None:
+    """Look for copies, leaks between the splits, contradicting labels, blank images and what is no face."""
+    from mien.data import prepared
+    from mien.data.audit import audit
+    from mien.data.audit_page import save_page
+    from mien.detect import load_detector
+    from mien.files import replacing
+
+    if not faces and (detector or detector_weights):
+        raise typer.BadParameter("it is used with --faces only", param_hint="--detector")
+    finder = load_detector(detector, detector_weights, threads=1) if faces else None
+    if finder and finder.note:
+        note(finder.note)
+    with progress("images") as bar:
+        reading = bar.add_task("reading", total=None)
+        data = prepared.load(folder)
+        bar.update(reading, completed=len(data), total=len(data))
+        comparing = bar.add_task("comparing", total=None)
+        searching = bar.add_task(f"looking for faces with {finder.name}", total=len(data)) if finder else None
+        found = audit(
+            data, unusable=prepared.load_problems(folder), detector=finder,
+            comparing=lambda done, of: bar.update(comparing, completed=done, total=of),
+            searching=lambda count: None if searching is None else bar.advance(searching, count),
+        )  # fmt: skip
+    out.print(balance_table(found))
+    out.print(findings_table(found))
+    name = folder.resolve().name
+    if html is not None:
+        save_page(html, found, name)
+        note(f"wrote {html}")
+    if as_json is not None:
+        content = {"set": name, "manifest_sha256": prepared.manifest_hash(folder), **found.to_dict()}
+        with replacing(as_json, str(as_json)) as part:
+            part.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        note(f"wrote {as_json}")
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="fer2013.")],
+    target: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the file.")] = Path("fer2013"),
+) -> None:
+    """Download FER2013 from Kaggle with your own account, and print where it lies."""
+    from mien.data.kaggle import fetch_fer2013
+    from mien.errors import DataError, did_you_mean
+
+    if name != "fer2013":
+        raise DataError(f"no data set {name!r} to fetch{did_you_mean(name, ['fer2013'])}; there is fer2013")
+    path = fetch_fer2013(target)
+    print(path)
+    note(f"next: mien data prepare {shlex.quote(str(path))} --out sets/fer2013")
 
 
 @app.command()
@@ -116,6 +229,61 @@ def counts_table(data: PreparedSet) -> Table:
     for flag in FLAGS:
         add(flag, data.flagged(flag))
     return table
+
+
+def balance_table(found: Audit) -> Table:
+    """Images per label and split, with their share of the split."""
+    from rich.table import Table
+
+    from mien.labels import LABELS, SPLITS
+
+    balance = found.balance
+    sums = balance.sum(1)
+    table = Table("", *(split for split, total in zip(SPLITS, sums, strict=True) if total))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for label, row in zip(LABELS, balance.T.tolist(), strict=True):
+        cells = zip(row, sums.tolist(), strict=True)
+        table.add_row(label, *(f"{n:,} [dim]{n / s:6.1%}[/]" if n else "[red]none[/]" for n, s in cells if s))
+    table.add_section()
+    table.add_row("images", *(f"{total:,} [dim]{1:6.0%}[/]" for total in sums.tolist() if total))
+    return table
+
+
+def findings_table(found: Audit) -> Table:
+    """One row per kind of finding: how many, and of what."""
+    from rich.table import Table
+
+    table = Table("finding", "", "")
+    table.columns[1].justify = "right"
+
+    def add(name: str, count: int, unit: str, detail: str = "") -> None:
+        style = "yellow" if count else "dim"
+        table.add_row(name, f"[{style}]{count:,}[/]", f"{unit}[dim]{detail if count else ''}[/]")
+
+    for leak in found.leaks:
+        exact = int(leak.exact.sum())
+        detail = f"{exact:,} exactly, {len(leak.exact) - exact:,} nearly"
+        add(f"{leak.later} images also in {leak.earlier}", len(leak.exact), "", detail)
+    table.add_section()
+    add("exact copies", found.spare, "images", f" repeat one of {len(found.copies):,}")
+    add("near copies", len(found.near), "pairs")
+    add("copies with different labels", len(found.conflicts), "pictures")
+    add("near copies with different labels", int(found.near_conflicts.sum()), "pairs")
+    table.add_section()
+    add("blank", len(found.blank), "images")
+    if found.voted_faceless is not None:
+        add("no face by votes", len(found.voted_faceless), "images")
+    if found.faceless is not None:
+        add(f"no face by {found.detector}", len(found.faceless), "images")
+    add("could not be used", len(found.unusable), "images")
+    table.add_section()
+    add("removed by prepare --dedupe", len(found.removable), "training images")
+    return table
+
+
+def _say(sentence: str) -> None:
+    out.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
 def _shares(text: str) -> Shares:

@@ -32,9 +32,7 @@ _HEADER = "epoch  size      lr  train loss     acc  valid loss     acc     best 
 
 
 def train(
-    recipe: Annotated[
-        str, typer.Argument(help="A shipped recipe (base, finetune...) or the path of a .toml.")
-    ],
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe (base, finetune...) or the path of a .toml.")],
     data: Annotated[Path, typer.Option(help="The prepared set; made by: mien data prepare.")],
     folder: Annotated[Path | None, typer.Option("--out", help="The run folder.", show_default="runs/NAME")] = None,
     settings: Annotated[
@@ -103,6 +101,9 @@ def export(
     name: Annotated[
         str | None, typer.Option(help="The model's name.", show_default="of --out, else of the recipe")
     ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Also write NAME-int8.onnx, calibrated on training crops, and measure it.")
+    ] = False,
 ) -> None:
     """Write a run's best network, or the mean of several runs', as ONNX with its card, compared with torch and
     calibrated."""
@@ -118,6 +119,8 @@ def export(
     _say("card", made.card_path)
     _say("parity", f"logits within {made.difference:.1g} of torch on {made.images} validation images")
     _say("temperature", f"{made.card.temperature:.3f}")
+    if int8:
+        _export_int8(made.weights, data, RunFolder(folders[0]).recipe())
     _say("next", shlex.join(["mien", "evaluate", str(made.weights), "--data", str(data), "--split", "test"]))
 
 
@@ -130,6 +133,23 @@ def _say_how_to_go_on(why: str, run: RunFolder, plan: Recipe) -> None:
 def _leads() -> bool:
     """Whether this is the only process, or the one of torchrun's that writes and talks."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def _export_int8(weights: Path, data: Path, recipe: Recipe) -> None:
+    from mien.train.quantize import export_int8
+
+    with err.status("quantising") as status:
+        made = export_int8(weights, data, recipe, status.update)
+    full, small = made.scores["float32"], made.scores["int8"]
+    _say("int8", f"{made.weights} ({small['bytes'] / 1e6:.1f} MB)")
+    for name, key, form in (
+        ("accuracy", "accuracy", "{:.2%}"), ("macro-F1", "macro_f1", "{:.2%}"), ("ECE", "ece", "{:.3f}"),
+        ("time", "milliseconds_per_face", "{:.2f} ms a face"),
+    ):  # fmt: skip
+        _say(name, f"{form.format(small[key])} int8, {form.format(full[key])} float32")
+    _say("agreement", f"the same label for {made.scores['same_prediction']:.1%} of {made.scores['images']:,} images")
+    if small["milliseconds_per_face"] >= full["milliseconds_per_face"]:
+        note("int8 is not faster on this machine; it only saves space here")
 
 
 def _say(what: str, value: object) -> None:

@@ -4,6 +4,7 @@
     DIR/sheets/0000.webp contact sheets of 16 x 16 crops, grey, lossless WebP; image `id` is the tile
                          `id % 256` (row by row) of sheet `id // 256`
     DIR/set.json         crop size, number of images, how it was packed
+    DIR/problems.txt     one sentence for each image of the sources that is not in the set; where there are any
 
 Any viewer opens the sheets and any spreadsheet the manifest. FER2013 takes 55 MiB and loads in a second or so.
 """
@@ -15,7 +16,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ COLUMNS = ("id", "source", "split", "label", "votes", "hash", "flags")
 FORMAT = "contact sheets of 16x16 grey crops, lossless WebP"
 VERSION = 1
 MAX_SIZE = 512
+_NAMES = "surrogatepass"
+"""How file names that are not Unicode are written, so that every one comes back."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,16 @@ def check_target(folder: Path) -> None:
         raise DataError(f"{folder} exists and is not a prepared set; name an empty or new folder with --out")
 
 
-def save(folder: Path, data: PreparedSet, progress: Callable[[int], object] = lambda n: None) -> None:
+def save(
+    folder: Path,
+    data: PreparedSet,
+    progress: Callable[[int], object] = lambda n: None,
+    problems: Sequence[str] = (),
+) -> None:
     """Write a prepared set beside `folder` and rename it into place, replacing an older prepared set.
 
-    `progress` is called with the number of images of each finished sheet. A run that is killed leaves the
+    `problems` has one sentence for each image that should be in the set and is not. `progress` is called with the
+    number of images of each finished sheet. A run that is killed leaves the
     older set whole. Raises DataError when `folder` holds something else, or when it cannot be written.
     """
     folder = folder.resolve()
@@ -104,6 +113,9 @@ def save(folder: Path, data: PreparedSet, progress: Callable[[int], object] = la
     try:
         shutil.rmtree(working, ignore_errors=True)
         _write(working, data, progress)
+        if problems:
+            lines = "".join(" ".join(problem.splitlines()) + "\n" for problem in problems)
+            (working / "problems.txt").write_text(lines, encoding="utf-8", errors=_NAMES)
         if folder.exists():
             folder.rename(working / "replaced")
         working.rename(folder)
@@ -130,7 +142,7 @@ def _write(folder: Path, data: PreparedSet, progress: Callable[[int], object]) -
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for count in pool.map(pack, range(0, len(data), PER_SHEET)):
             progress(count)
-    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8", errors=_NAMES) as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for i in range(len(data)):
@@ -166,6 +178,16 @@ def load(folder: Path) -> PreparedSet:
     return replace(rows, images=images)
 
 
+def load_problems(folder: Path) -> list[str]:
+    """One sentence for each image of the sources that could not be used and is not in the set."""
+    try:
+        return (folder / "problems.txt").read_text(encoding="utf-8", errors=_NAMES).split("\n")[:-1]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / 'problems.txt'} cannot be read ({error}); prepare the set again") from None
+
+
 def manifest_hash(folder: Path) -> str:
     """SHA-256 of the manifest, which holds every image's hash: says exactly which data a number comes from."""
     return hashlib.sha256((folder / "manifest.csv").read_bytes()).hexdigest()
@@ -191,7 +213,7 @@ def _about(folder: Path) -> tuple[int, int]:
 def _read_manifest(path: Path, count: int) -> PreparedSet:
     """All columns but the images."""
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        with path.open(newline="", encoding="utf-8", errors=_NAMES) as file:
             header, *rows = csv.reader(file)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; prepare the set again") from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import MissingExtraError
-from mien.evaluate.run import Scores
+from mien.evaluate.scores import Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -219,5 +219,7 @@ def _provenance(run: RunFolder) -> dict[str, Any]:
         "seed": recipe.seed,
         "epochs": len(history),
         "best_epoch": best(history).epoch,
+        "begun_from": recipe.init,
+        "teachers": list(recipe.optim.teachers),
         **{key: about[key] for key in facts if key in about},
     }

@@ -1,0 +1,129 @@
+"""`mien serve`: the live page and its API, on this machine alone unless there is a token."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+import socket
+import sys
+import webbrowser
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli.console import err, note, out
+from mien.errors import InputError, MissingExtraError
+
+_PACKAGES = ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus_client")
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="The address to listen at; others than this machine's own need --token.")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 takes any that is free.")] = 8000,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="MIEN_TOKEN", show_envvar=True, help="What clients must show, 16 characters or more."),
+    ] = None,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page where there is a display.")
+    ] = True,
+    model: Annotated[
+        str | None, typer.Option(help="A shipped model by name, or an .onnx file with its card beside it.")
+    ] = None,
+    detector: Annotated[str | None, typer.Option(help="What finds the faces: yunet or haar.")] = None,
+    detector_weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A YuNet file to use instead of the downloaded one.")
+    ] = None,
+    max_viewers: Annotated[int, typer.Option(min=1, help="How many may watch at the same time.")] = 32,
+) -> None:
+    """Open a page in the browser that shows what the camera's faces look like, and serve the API under it.
+
+    Everything stays on this machine. Ctrl-C ends it.
+    """
+    if not all(find_spec(package) for package in _PACKAGES):
+        raise MissingExtraError("the live page", "serve")
+    from mien.analyzer import load
+    from mien.serve.app import create_app, make_server
+    from mien.serve.safety import valid_token
+    from mien.serve.settings import LOOPBACK, Settings
+
+    own = _is_own(host)
+    fresh = secrets.token_hex(16)
+    if token is not None and not valid_token(token):
+        raise InputError(
+            f"the token should be 16 to 200 of the characters A-Z a-z 0-9 . _ ~ -; this one is fresh: --token {fresh}"
+        )
+    if not own and token is None:
+        raise InputError(
+            f"at {host} other machines could use the server, so it needs a token; this one is fresh: --token {fresh}"
+        )
+    with _listening(host, port) as listener:
+        settings = Settings(
+            token=token, hosts=LOOPBACK | {host.lower()} if own else None, model=model,
+            detector_weights=detector_weights, max_viewers=max_viewers,
+        )  # fmt: skip
+        with err.status("loading"):
+            analyzer = load(model, detector, detector_weights, threads=1)
+        if analyzer.detector.note:
+            note(analyzer.detector.note)
+        server = make_server(create_app(analyzer, settings), settings)
+        address = _address(host, listener.getsockname()[1], token)
+        out.print(f"mien is open at [bold link={address}]{address}[/]", highlight=False, soft_wrap=True)
+        if not own:
+            note("browsers give the camera to https pages only: put a proxy with TLS in front, or tunnel with ssh -L")
+        if browser and _has_display():
+            webbrowser.open(address)
+        with suppress(KeyboardInterrupt):  # raised anew by uvicorn when everything has ended well
+            server.run(sockets=[listener])
+        note("stopped")
+
+
+def _is_own(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket bound to the address, so that whatever is wrong with that is known before anything is loaded."""
+    try:
+        family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind)
+    except OSError as error:
+        raise InputError(f"{host} is no address of this machine: {error.strerror}") from None
+    try:
+        if os.name == "posix":  # elsewhere this would let two servers share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise InputError(
+            f"cannot listen at {host}, port {port}: {(error.strerror or str(error)).lower()}; "
+            "another one can be named with --port"
+        ) from None
+    return listener
+
+
+def _address(host: str, port: int, token: str | None) -> str:
+    """What people open. The token is in the fragment, which browsers send nowhere."""
+    shown = host
+    if host in {"0.0.0.0", "::"}:
+        shown = socket.gethostname()
+    elif ":" in host:
+        shown = f"[{host}]"
+    return f"http://{shown}:{port}/{f'#token={token}' if token else ''}"
+
+
+def _has_display() -> bool:
+    if sys.platform in {"win32", "darwin"}:
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,0 +1,61 @@
+"""What every reader of raw data gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import DataError, InputError
+
+Progress = Callable[[int, int | None], object]
+"""Called with (images read so far, images in all or None while that is not known)."""
+
+
+def silent(done: int, of: int | None) -> None:
+    """Progress that nobody looks at."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The images of one source, in its order, as columns of one length n.
+
+    `images` (n, S, S) uint8 grey; `labels` (n,) in the order of `LABELS`; `splits` (n,) empty where the source
+    names none; `groups` (n,) empty unless groups were asked for; `sources` (n,) where each comes from; `problems` one
+    sentence for each image that could not be used and is missing here; `notes` sentences on how they were read.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    splits: list[str]
+    groups: list[str]
+    sources: list[str]
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def gather(
+    path: Path,
+    images: Sequence[NDArray[np.uint8] | InputError],
+    labels: Sequence[int],
+    splits: Sequence[str],
+    groups: Sequence[str],
+    sources: Sequence[str],
+    *,
+    problems: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Rows:
+    """Rows of the images that could be used; the others become problems. Raises DataError when none is left."""
+    sentences = [*problems, *(str(image) for image in images if isinstance(image, InputError))]
+    kept = [i for i, image in enumerate(images) if not isinstance(image, InputError)]
+    good = [image for image in images if not isinstance(image, InputError)]
+    if not good:
+        if sentences:
+            raise DataError(f"{path}: none of its {len(sentences)} images could be used; first: {sentences[0]}")
+        raise DataError(f"{path}: there is no image in it")
+    numbers = np.array([labels[i] for i in kept], np.int64)
+    split, group, source = ([column[i] for i in kept] for column in (splits, groups, sources))
+    return Rows(np.stack(good), numbers, split, group, source, sentences, list(notes))

@@ -1,0 +1,101 @@
+"""The server: the routes, the page and the door around them, put together."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic.json_schema import models_json_schema
+
+from mien import __version__
+from mien.analyzer import Analyzer
+from mien.serve import films, live, rest
+from mien.serve.guard import Guard
+from mien.serve.live import HEADER
+from mien.serve.problems import Problem, add_handlers
+from mien.serve.service import Service
+from mien.serve.settings import Settings
+from mien.serve.wire import Recording
+
+PAGE = Path(__file__).parent / "page"
+
+_ABOUT = """Reads facial expressions in pictures, films and live video. An expression is not a feeling: the answers say
+what a face looks like, not what a person feels.
+
+Live video goes over the WebSocket `/v1/stream` (subprotocol `mien.v1`), which OpenAPI cannot describe: binary messages
+are a little-endian header of 16 bytes (uint32 sequence, uint32 zero, float64 time in seconds), then a JPEG, WebP or
+PNG; answers are JSON with `type` ready, faces, dropped or error. Where the server has a token, browsers offer the
+subprotocol `bearer.TOKEN` too.
+"""
+
+
+def create_app(analyzer: Analyzer, settings: Settings | None = None) -> FastAPI:
+    """The ASGI application. It shares `analyzer` between all viewers; films are read in processes of their own."""
+    settings = settings or Settings()
+    service = Service(analyzer, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.open()
+        try:
+            yield
+        finally:
+            await service.close()
+
+    app = _App(
+        title="mien", version=__version__, summary="Facial expressions in pictures, films and live video.",
+        description=_ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan,
+    )  # fmt: skip
+    app.state.service = service
+    for part in (live, rest, films):
+        app.include_router(part.router)
+    mimetypes.add_type("text/javascript", ".js")  # some Windows registries say text/plain, which browsers refuse
+    app.mount("/page", StaticFiles(directory=PAGE))
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html")
+
+    add_handlers(app)
+    app.add_middleware(Guard, settings=settings, measures=service.measures)
+    return app
+
+
+def make_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+    """A server for the application, to be run with a socket that listens already."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            ws_max_size=settings.frame_bytes + HEADER.size,  # beyond, the connection ends with 1009
+            ws_per_message_deflate=False,  # pictures are packed already, and a message cannot unfold into a huge one
+            timeout_graceful_shutdown=3,
+        )
+    )
+
+
+class _App(FastAPI):
+    """Adds to OpenAPI what FastAPI does not know: the shapes of problems and recordings, and the token."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            schema = super().openapi()
+            _, models = models_json_schema(
+                [(Problem, "validation"), (Recording, "validation")], ref_template="#/components/schemas/{model}"
+            )
+            parts = schema.setdefault("components", {})
+            parts["schemas"] = {**models["$defs"], **parts.get("schemas", {})}
+            parts["securitySchemes"] = {
+                "token": {"type": "http", "scheme": "bearer", "description": "Where the server was started with one."}
+            }
+            schema["security"] = [{}, {"token": []}]
+        return self.openapi_schema or {}

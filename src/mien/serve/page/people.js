@@ -1,0 +1,126 @@
+/** The list of people: all that the overlay shows, as text and bars, and for screen readers as calm announcements. */
+
+import { LABELS, percent } from "./expressions.js";
+import { toView } from "./paint.js";
+
+/** Milliseconds between two updates of the list, and at least between two announcements. */
+const PACE = 150;
+const CALM = 4000;
+/** With more people than this, each has one line. */
+const ROOMY = 2;
+
+export class People {
+  mirrored = false;
+  #list;
+  #status;
+  #empty;
+  #said = "";
+  #saidAt = -CALM;
+  #shownAt = -PACE;
+  #waiting = 0;
+
+  /** `list` is a ul, `empty` what stands in its place, `status` a live region that only screen readers perceive. */
+  constructor(list, empty, status) {
+    this.#list = list;
+    this.#empty = empty;
+    this.#status = status;
+  }
+
+  /** Show the faces of a frame of that size; more often than is useful, the latest is shown a little later. */
+  show(faces, width, height) {
+    clearTimeout(this.#waiting);
+    const rest = this.#shownAt + PACE - performance.now();
+    if (rest > 0) this.#waiting = setTimeout(() => this.#update(faces, width, height), rest);
+    else this.#update(faces, width, height);
+  }
+
+  /** Show nobody, and in their place a sentence. */
+  clear(sentence) {
+    clearTimeout(this.#waiting);
+    this.#list.replaceChildren();
+    this.#empty.textContent = sentence;
+    this.#empty.hidden = false;
+    this.#said = "";
+  }
+
+  #update(faces, width, height) {
+    this.#shownAt = performance.now();
+    const people = faces.map((face, i) => ({ ...face, title: titleOf(face, i, faces.length) }));
+    if (faces.every((face) => face.id)) people.sort((a, b) => a.id - b.id);
+    while (this.#list.children.length > people.length) this.#list.lastChild.remove();
+    while (this.#list.children.length < people.length) this.#list.append(makeItem());
+    this.#list.classList.toggle("compact", people.length > ROOMY);
+    for (const [i, person] of people.entries()) this.#fill(this.#list.children[i], person, width, height);
+    this.#empty.hidden = people.length > 0;
+    this.#empty.textContent = "No face found.";
+    this.#announce(people);
+  }
+
+  #fill(item, person, width, height) {
+    item.dataset.id = person.id ?? "";
+    item.dataset.label = person.label;
+    // x1 y1 x2 y2 as shares of the picture, for scripts of others.
+    item.dataset.box = person.box.map((value, k) => (value / (k % 2 ? height : width)).toFixed(4)).join(" ");
+    const [title, where, label, share, bars] = item.children;
+    title.textContent = person.title;
+    where.textContent = placeOf(person.box, width, this.mirrored);
+    label.textContent = person.label;
+    share.textContent = percent(person.confidence);
+    const best = Math.max(...LABELS.map((name) => person.probs[name]));
+    for (const [k, name] of LABELS.entries()) {
+      const row = bars.children[k];
+      row.classList.toggle("best", person.probs[name] === best);
+      row.style.setProperty("--share", person.probs[name]);
+      row.lastChild.textContent = percent(person.probs[name]);
+    }
+  }
+
+  #announce(people) {
+    const text = people.length
+      ? people.map((person) => `${person.title}: ${person.label}`).join("; ")
+      : "No face found";
+    const now = performance.now();
+    if (text === this.#said || now - this.#saidAt < CALM) return;
+    this.#said = text;
+    this.#saidAt = now;
+    this.#status.textContent = text;
+  }
+}
+
+function titleOf(face, i, count) {
+  if (face.id) return `Person ${face.id}`;
+  if (face.id === 0) return "New face";
+  return count === 1 ? "Face" : `Face ${i + 1}`;
+}
+
+/** Where in the picture, as the visitor sees it. */
+function placeOf(box, width, mirrored) {
+  const view = { frameWidth: width, mirrored, scale: 1, left: 0, top: 0 };
+  const [x1, , x2] = toView(box, view);
+  const share = (x1 + x2) / 2 / width;
+  return share < 0.38 ? "on the left" : share > 0.62 ? "on the right" : "in the middle";
+}
+
+function makeItem() {
+  const item = document.createElement("li");
+  item.className = "person";
+  for (const name of ["title", "where", "label", "share"]) item.append(element("span", name));
+  const bars = element("span", "bars");
+  for (const name of LABELS) {
+    const row = element("span", "row");
+    row.dataset.label = name;
+    const bar = element("span", "track");
+    bar.append(element("span", "fill"));
+    row.append(element("span", "name", name), bar, element("span", "value"));
+    bars.append(row);
+  }
+  item.append(bars);
+  return item;
+}
+
+function element(kind, name, text = "") {
+  const made = document.createElement(kind);
+  made.className = name;
+  made.textContent = text;
+  return made;
+}

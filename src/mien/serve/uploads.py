@@ -1,0 +1,169 @@
+"""Uploads: the bare body or the part `file` of a form, counted while it comes and kept nowhere but where it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from mien.serve.problems import Refused
+
+_PATIENCE = 30.0
+"""Seconds that a client may stop sending for."""
+_DRAIN = 5.0
+"""Seconds in which the rest of what was refused is taken in: a client that is still sending would not see why."""
+_AT_ONCE = 1 << 20
+_FORM_OVERHEAD = 64_000
+"""Bytes of a form that are not its file."""
+_HEADER = 4096
+_UNSAFE = re.compile(r"[^\w .,()+=@-]+")
+
+
+async def take(request: Request, write: Callable[[bytes], object], limit: int) -> str:
+    """Hand what is uploaded to `write`, in pieces and in a thread, and give the file's name as the client calls it.
+
+    Raises Refused: 413 when it is more than `limit` bytes, 422 for a form without `file`, 400 for a broken form, 408
+    when nothing comes.
+    """
+    try:
+        return await _take(request, write, limit)
+    except Refused:
+        await _drain(request)
+        raise
+    except ClientDisconnect:
+        raise Refused(400, "the connection ended before the upload did") from None
+
+
+async def take_bytes(request: Request, limit: int) -> tuple[bytes, str]:
+    """As `take`, into memory: content and name."""
+    content = bytearray()
+    name = await take(request, content.extend, limit)
+    return bytes(content), name
+
+
+def safe_name(name: str) -> str:
+    """What a client calls its file, as text for people: without folders or anything that means something to a shell,
+    a page or a terminal; never empty."""
+    last = re.split(r"[/\\]", name)[-1]
+    return _UNSAFE.sub("_", last).strip(" .")[-100:] or "upload"
+
+
+async def _take(request: Request, write: Callable[[bytes], object], limit: int) -> str:
+    too_large = Refused(413, f"the upload is too large: up to {limit / 1e6:,.0f} MB are taken")
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limit + _FORM_OVERHEAD:
+        raise too_large
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    form = _Form(options.get(b"boundary", b"")) if kind == b"multipart/form-data" else None
+    total, waiting = 0, bytearray()
+    async with aclosing(_chunks(request)) as chunks:
+        async for chunk in chunks:
+            total += len(chunk)
+            if total > limit + (_FORM_OVERHEAD if form else 0):
+                raise too_large
+            waiting += form.feed(chunk) if form else chunk
+            if len(waiting) >= _AT_ONCE:
+                await asyncio.to_thread(write, bytes(waiting))
+                waiting.clear()
+    if form:
+        form.finish()
+    await asyncio.to_thread(write, bytes(waiting))
+    return safe_name(form.name if form else "upload")
+
+
+async def _chunks(request: Request) -> AsyncGenerator[bytes, None]:
+    async with aclosing(request.stream()) as stream:
+        while True:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    chunk = await anext(stream, None)
+            except TimeoutError:
+                raise Refused(408, f"nothing of the upload came for {_PATIENCE:g} seconds") from None
+            if chunk is None:
+                return
+            yield chunk
+
+
+async def _drain(request: Request) -> None:
+    with suppress(TimeoutError, ClientDisconnect, RuntimeError):  # the last where everything has been taken in
+        async with asyncio.timeout(_DRAIN), aclosing(request.stream()) as rest:
+            async for _ in rest:
+                pass
+
+
+class _Form:
+    """The part `file` of multipart/form-data (RFC 7578), as it comes."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self.name = ""
+        self._found, self._inside, self._over = False, False, False
+        self._field, self._value, self._disposition = bytearray(), bytearray(), b""
+        self._content = bytearray()
+        if not boundary:
+            raise Refused(400, "the form does not say what its boundary is")
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin,
+                    "on_header_field": lambda data, start, end: self._add(self._field, data[start:end]),
+                    "on_header_value": lambda data, start, end: self._add(self._value, data[start:end]),
+                    "on_header_end": self._header,
+                    "on_headers_finished": self._headers,
+                    "on_part_data": self._data,
+                    "on_end": self._end,
+                },
+            )
+        except FormParserError:
+            raise Refused(400, "the form's boundary is not valid") from None
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What this chunk holds of the file."""
+        try:
+            self._parser.write(chunk)
+        except FormParserError:
+            raise Refused(400, "the form is broken") from None
+        content = bytes(self._content)
+        self._content.clear()
+        return content
+
+    def finish(self) -> None:
+        """Raises Refused when the form was cut short or had no file."""
+        if not self._over:
+            raise Refused(400, "the form is broken or was cut short")
+        if not self._found:
+            raise Refused(422, "the form has no part called file with a file in it")
+
+    def _begin(self) -> None:
+        self._inside, self._disposition = False, b""
+
+    def _add(self, to: bytearray, data: bytes) -> None:
+        to += data
+        if len(to) > _HEADER:
+            raise Refused(400, "the form's headers are too long")
+
+    def _header(self) -> None:
+        if bytes(self._field).lower() == b"content-disposition":
+            self._disposition = bytes(self._value)
+        self._field.clear()
+        self._value.clear()
+
+    def _headers(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        if options.get(b"name") == b"file":
+            if self._found:
+                raise Refused(422, "the form has more than one part called file; send one at a time")
+            self._found = self._inside = True
+            self.name = options.get(b"filename", b"upload").decode("utf-8", "replace")
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._inside:
+            self._content += data[start:end]
+
+    def _end(self) -> None:
+        self._over = True

@@ -1,0 +1,162 @@
+"""What goes over the wire: the documents of the API, and `Faces` to rows and back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from mien.faces import Faces
+from mien.labels import LABELS
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Pixel = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+
+_PROBS: dict[str, JsonValue] = {
+    "angry": 0.01, "disgust": 0.0, "fear": 0.01, "happy": 0.95, "neutral": 0.02, "sad": 0.0, "surprise": 0.01,
+}  # fmt: skip
+
+
+class Probabilities(BaseModel):
+    """One for each expression; they sum to one."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_PROBS]})
+    angry: Share
+    disgust: Share
+    fear: Share
+    happy: Share
+    neutral: Share
+    sad: Share
+    surprise: Share
+
+    def row(self) -> list[float]:
+        """In the order of `LABELS`."""
+        return [getattr(self, label) for label in LABELS]
+
+
+class Face(BaseModel):
+    """A face in a picture."""
+
+    model_config = ConfigDict(extra="forbid")
+    box: tuple[Pixel, Pixel, Pixel, Pixel] = Field(
+        description="x1, y1, x2, y2 in pixels of the picture.", examples=[[177.07, 66.13, 270.93, 160.0]]
+    )
+    score: Share = Field(description="The detector's confidence.", examples=[0.98])
+    landmarks: Annotated[list[tuple[Pixel, Pixel]], Field(min_length=5, max_length=5)] | None = Field(
+        description="Right eye, left eye, nose, right and left corner of the mouth, right and left as the person has "
+        "them, in pixels.",
+        examples=[[[203.4, 101.1], [244.7, 101.1], [224.0, 125.0], [206.2, 140.4], [241.8, 140.4]]],
+    )
+    label: str = Field(max_length=20, description="The most likely expression, or uncertain.", examples=["happy"])
+    confidence: Share = Field(description="Its probability.", examples=[0.95])
+    probs: Probabilities
+
+
+class TrackedFace(Face):
+    """A face in a stream."""
+
+    id: int = Field(ge=0, le=2**53, description="The same for the same person; 0 for a face that is not followed yet.")
+    raw_probs: Probabilities | None = Field(None, description="Of the frame alone, where probs are smoothed over time.")
+    quality: Share | None = Field(None, description="How well the face can be read.")
+
+
+class Analysis(BaseModel):
+    """The faces in a picture."""
+
+    width: int = Field(examples=[512])
+    height: int = Field(examples=[512])
+    faces: list[Face]
+
+
+class RecordedFrame(BaseModel):
+    """A frame as the stream's answers describe it."""
+
+    sequence: int = Field(ge=0, le=2**53)
+    time: Seconds
+    width: int = Field(ge=1, le=32_768)
+    height: int = Field(ge=1, le=32_768)
+    faces: list[TrackedFace] = Field(max_length=1000)
+
+    @model_validator(mode="after")
+    def _alike(self) -> Self:
+        for column in ("raw_probs", "quality"):
+            if len({getattr(face, column) is None for face in self.faces}) > 1:
+                raise ValueError(f"either all faces of a frame have {column}, or none")
+        return self
+
+    def as_faces(self, start: float, **about: Any) -> Faces:
+        """With times that count from `start`; `about` are other fields of Faces."""
+        faces = self.faces
+        raw = [face.raw_probs for face in faces if face.raw_probs is not None]
+        quality = [face.quality for face in faces if face.quality is not None]
+        return Faces(
+            np.array([face.box for face in faces], np.float32),
+            np.array([face.score for face in faces], np.float32),
+            np.array([face.landmarks or [(np.nan, np.nan)] * 5 for face in faces], np.float32),
+            probs=np.array([face.probs.row() for face in faces], np.float32),
+            ids=np.array([face.id for face in faces], np.int64),
+            raw_probs=np.array([probs.row() for probs in raw], np.float32) if raw else None,
+            quality=np.array(quality, np.float32) if quality else None,
+            frame=self.sequence, time=self.time - start, width=self.width, height=self.height, **about,
+        )  # fmt: skip
+
+
+class Recording(BaseModel):
+    """Answers of a stream, kept by a client that wants them as a file."""
+
+    name: str = Field("recording", max_length=200)
+    frames: list[RecordedFrame] = Field(max_length=500_000)
+
+
+class Film(BaseModel):
+    """A film that is being read, or was."""
+
+    id: str = Field(examples=["mP4yGd3hQvSxkJ1nYc0w2Q"])
+    name: str = Field(examples=["holiday.mp4"])
+    state: Literal["queued", "running", "done", "failed"]
+    progress: Share
+    seconds_done: float = Field(description="How far it is read, in seconds of the film.")
+    duration: float | None = Field(description="How long it says it is, in seconds.")
+    frames_done: int
+    detail: str = Field(description="Why it failed, or what was wrong with a film that was read nevertheless.")
+
+
+class Films(BaseModel):
+    """How many films there are."""
+
+    queued: int
+    running: int
+
+
+class Health(BaseModel):
+    """That the server lives, and how busy it is."""
+
+    status: Literal["ok"]
+    version: str
+    viewers: int
+    max_viewers: int
+    films: Films
+
+
+class Wish(BaseModel):
+    """What a viewer may ask for: `{"type": "settings"}` with what is to change, or `{"type": "reset"}`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    type: Literal["settings", "reset"]
+    smoothing: bool | None = None
+    min_confidence: Share | None = None
+
+
+def rows(faces: Faces, min_confidence: float = 0.0) -> list[dict[str, Any]]:
+    """As `Faces.rows`, by the names of the wire."""
+    return [{_SHORT.get(key, key): value for key, value in row.items()} for row in faces.rows(min_confidence)]
+
+
+_SHORT = {"probabilities": "probs", "raw_probabilities": "raw_probs"}
+
+
+def analysis(faces: Faces, min_confidence: float = 0.0) -> dict[str, Any]:
+    """An `Analysis`, ready for JSON."""
+    return {"width": faces.width, "height": faces.height, "faces": rows(faces, min_confidence)}

@@ -1,0 +1,93 @@
+"""`mien serve` as people start it: the doors, the port, the address, and a clean end."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from serving import PATIENCE
+from websockets.sync.client import connect
+
+from mien.cli import main
+
+
+def refused(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one sentence with which it does not start."""
+    monkeypatch.setattr(sys, "argv", ["mien", "serve", "--no-browser", "--detector", "haar", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_no_public_server_without_a_token(
+    host: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MIEN_TOKEN", raising=False)
+    error = refused(["--host", host], monkeypatch, capsys)
+    (fresh,) = re.findall(r"--token (\S+)$", error.strip())
+    assert len(fresh) >= 16
+
+
+def test_short_tokens(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "16" in refused(["--token", "secret"], monkeypatch, capsys)
+
+
+def test_a_port_in_use(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        error = refused(["--port", port], monkeypatch, capsys)
+    assert port in error
+    assert "--port" in error
+
+
+def test_an_address_of_others(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    error = refused(["--host", "192.0.2.1", "--token", "x" * 20], monkeypatch, capsys)
+    assert "192.0.2.1" in error
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("mien.cli.serve.find_spec", lambda name: None)
+    assert 'pip install "mien[serve]"' in refused([], monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_from_start_to_end(tmp_path: Path, end: signal.Signals) -> None:
+    token = "a-token-for-the-test"
+    home, folder = tmp_path / "home", tmp_path / "tmp"
+    home.mkdir()
+    folder.mkdir()
+    environment = os.environ | {"HOME": str(home), "TMPDIR": str(folder), "MIEN_TOKEN": token, "COLUMNS": "200"}
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from mien.cli import main; main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "serve", "--port", "0", "--no-browser", "--detector", "haar"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        (host,) = re.findall(rf"http://(127\.0\.0\.1:\d+)/#token={token}", line)
+        assert httpx.get(f"http://{host}/v1/health", timeout=PATIENCE).json()["status"] == "ok"
+        assert httpx.get(f"http://{host}/v1/model", timeout=PATIENCE).status_code == 401
+        assert [path.name[:5] for path in folder.iterdir()] == ["mien-"]
+        with connect(f"ws://{host}/v1/stream", subprotocols=[f"bearer.{token}"], open_timeout=PATIENCE):  # type: ignore[list-item]
+            process.send_signal(end)
+            _, error = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    assert process.returncode == (0 if end == signal.SIGINT else -signal.SIGTERM)
+    assert "Traceback" not in error
+    assert [*folder.iterdir(), *home.iterdir()] == []

@@ -1,0 +1,127 @@
+"""The same photograph is found again after cutting, compressing and shifting; different ones are kept apart."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mien.crop import crop_faces, resize_crop
+from mien.data import near
+from mien.data.near import find_alike, likeness, repeats
+from mien.data.prepared import image_hash
+from mien.detect import Haar
+from mien.errors import DataError
+from mien.models import CropGeometry
+
+
+def natural(seed: int, size: int = 48) -> NDArray[np.uint8]:
+    """Noise with the 1/f spectrum of photographs."""
+    random = np.random.default_rng(seed)
+    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size))
+    frequency[0, 0] = 1
+    image = np.fft.ifft2(np.fft.fft2(random.normal(size=(size, size))) / frequency).real
+    return np.asarray(np.clip(128 + 45 * (image - image.mean()) / image.std(), 0, 255), np.uint8)
+
+
+def compressed(image: NDArray[np.uint8], quality: int = 40) -> NDArray[np.uint8]:
+    _, content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(content, cv2.IMREAD_GRAYSCALE), np.uint8)
+
+
+def moved(image: NDArray[np.uint8], right: float, down: float, zoom: float = 1.0) -> NDArray[np.uint8]:
+    centre = (len(image) - 1) / 2
+    turn = cv2.getRotationMatrix2D((centre, centre), 0, zoom) + np.array([[0, 0, right], [0, 0, down]])
+    return np.asarray(cv2.warpAffine(image, turn, image.shape, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def hashes(images: NDArray[np.uint8]) -> NDArray[np.str_]:
+    return np.array([image_hash(image) for image in images], np.str_)
+
+
+@pytest.fixture(scope="module")
+def face() -> NDArray[np.uint8]:
+    from skimage.data import astronaut
+
+    image = astronaut()
+    return np.asarray(crop_faces(image, Haar().detect(image).select([0]), 48, CropGeometry())[0])
+
+
+def test_copies_and_near_copies_are_found_and_nothing_else(face: NDArray[np.uint8]) -> None:
+    others = [natural(seed) for seed in range(300)]
+    again = [
+        compressed(face), moved(face, 2, 0), moved(face, -1, 2), moved(face, 0, 0, 1.03),
+        np.asarray(face * 0.6 + 60, np.uint8),
+    ]  # fmt: skip
+    images = np.stack([others[0], face, *others[1:], face, *again])
+    alike = find_alike(images, hashes(images))
+    assert alike.first[301] == 1
+    assert (np.delete(alike.first, 301) == np.delete(np.arange(len(images)), 301)).all()
+    assert {tuple(pair) for pair in alike.pairs.tolist() if pair[0] == 1} == {(1, 302 + k) for k in range(5)}
+    assert (alike.pairs >= 302)[:, 1].all(), "only faces pair up"
+    assert (alike.likeness >= near.MIN_LIKENESS).all()
+    assert alike.pairs.tolist() == sorted(alike.pairs.tolist())
+
+
+@pytest.mark.parametrize("size", [7, 48, 100])
+def test_any_size_will_do(face: NDArray[np.uint8], size: int) -> None:
+    images = np.stack([resize_crop(image, size) for image in (face, natural(1, 100), compressed(face, 90))])
+    assert find_alike(images, hashes(images)).pairs.tolist() == [[0, 2]]
+
+
+def test_likeness_is_a_correlation(face: NDArray[np.uint8]) -> None:
+    assert likeness(face, face) == pytest.approx(1, abs=1e-5)
+    assert likeness(face, np.asarray(255 - face, np.uint8)) < 0.5
+    assert likeness(moved(face, 4, -3), face) > 0.95
+
+
+def test_images_without_contrast_are_like_nothing() -> None:
+    images = np.stack([np.full((48, 48), grey, np.uint8) for grey in (0, 1, 255)])
+    images[1, 0, 0] = 2
+    assert len(find_alike(images, hashes(images)).pairs) == 0
+
+
+def test_no_images_are_no_pairs() -> None:
+    alike = find_alike(np.empty((0, 48, 48), np.uint8), np.empty(0, np.str_))
+    assert (len(alike.first), alike.pairs.shape) == (0, (0, 2))
+
+
+def test_frames_of_a_film_are_refused(face: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near, "_MAX_PAIRS", 40)
+    images = np.stack([np.asarray(face // 2 + k, np.uint8) for k in range(10)])
+    with pytest.raises(DataError, match="more than 40 pairs of images are nearly the same, as the frames"):
+        find_alike(images, hashes(images))
+
+
+def test_progress_reaches_the_end() -> None:
+    seen: list[tuple[int, int]] = []
+    images = np.stack([natural(seed, 8) for seed in range(600)])
+    find_alike(images, hashes(images), lambda *step: seen.append(step))
+    assert seen[0] == (128, 600)
+    assert seen[-1] == (600, 600)
+
+
+def test_repeats_by_hand(face: NDArray[np.uint8]) -> None:
+    """Rows: train a, validation b, train b again, train nearly b, train c, train nearly c, train c, test nearly c2."""
+    b, c, d = natural(1), natural(2), natural(3)
+    images = np.stack([face, b, b, compressed(b), c, compressed(c), c, compressed(d), d])
+    splits = np.array(["train", "validation", "train", "train", "train", "train", "train", "test", "train"])
+    leaks, doubles = repeats(splits, find_alike(images, hashes(images)))
+    assert leaks.tolist() == [False, False, True, True, False, False, False, False, True]
+    assert doubles.tolist() == [False, False, False, False, False, True, True, False, False]
+
+
+def test_what_is_left_repeats_nowhere(face: NDArray[np.uint8]) -> None:
+    random = np.random.default_rng(0)
+    base = [natural(seed) for seed in range(8)] + [face]
+    images = np.stack([
+        moved(compressed(base[random.integers(len(base))], 70), *random.integers(-1, 2, 2)) for _ in range(120)
+    ])  # fmt: skip
+    splits = random.choice(["train", "train", "train", "validation", "test"], 120).astype(np.str_)
+    leaks, doubles = repeats(splits, find_alike(images, hashes(images)))
+    assert not (leaks & doubles).any()
+    assert not ((leaks | doubles) & (splits != "train")).any()
+    kept = ~(leaks | doubles)
+    again = repeats(splits[kept], find_alike(images[kept], hashes(images[kept])))
+    assert not np.any(again)
