@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from rich.progress import track
 
 from mien import models
 from mien.data import prepared
 from mien.evaluate.plots import save_confusion, save_reliability
-from mien.evaluate.run import Scores, evaluate
+from mien.evaluate.run import evaluate
+from mien.evaluate.scores import Scores
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS, IMAGES = ROOT / "src" / "mien" / "weights", ROOT / "docs" / "images"
@@ -33,7 +35,10 @@ def main() -> None:
 
     model = models.load(args.model)
     data, manifest = prepared.load(args.data), prepared.manifest_hash(args.data)
-    scores = {split: evaluate(model, data, split, manifest_sha256=manifest) for split in ("validation", "test")}
+    scores = {
+        split: evaluate(model, data, split, manifest_sha256=manifest, robustness=split == "validation")
+        for split in track(("validation", "test"), "evaluating")
+    }
     card = model.card.model_copy(update={"scores": {split: compact(s) for split, s in scores.items()}})
     WEIGHTS.mkdir(exist_ok=True)
     IMAGES.mkdir(parents=True, exist_ok=True)
@@ -45,13 +50,17 @@ def main() -> None:
     template = (Path(__file__).parent / "model_card.md.jinja").read_text("utf-8")
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters["percent"] = lambda share, digits=1: f"{100 * share:.{digits}f}"
-    text = environment.from_string(template).render(card=card, size=len(model.weights), **scores)
+    text = environment.from_string(template).render(card=card, size=len(model.weights), **card.scores)
     (ROOT / "MODEL_CARD.md").write_text(text, encoding="utf-8")
 
 
 def compact(scores: Scores) -> dict[str, Any]:
-    """What of the scores travels on the card: all but the bins of the reliability diagram."""
-    return scores.model_dump(mode="json", exclude={"calibrated": {"bins"}, "uncalibrated": {"bins"}})
+    """What of the scores travels on the card: all but the bins of the reliability diagram and rows
+    of the data."""
+    whole = scores.model_dump(mode="json", exclude={"mistakes", "examples"})
+    for calibration in (whole["calibrated"], whole["uncalibrated"]):
+        del calibration["bins"]
+    return whole
 
 
 if __name__ == "__main__":

@@ -151,7 +151,8 @@ class Tracker:
     choose first, then faint ones (as in ByteTrack, Zhang et al. 2022: a faint face is mostly somebody half hidden).
     Motion is modelled in seconds, so the frame rate may be low or vary.
 
-    A track ends when it has not been seen for more than `max_gap` seconds, at a cut, and when time steps back.
+    A track ends when frames come for more than `max_gap` seconds without showing it, at a cut, and when time steps
+    back; a pause without frames ends none, so that a film may be sampled as thinly as one likes.
     """
 
     def __init__(self, max_gap: float = MAX_GAP, start_score: float = START_SCORE) -> None:
