@@ -51,14 +51,17 @@ export class Grabber {
 }
 
 const SIZES = [320, 480, 640];
-const ENOUGH = 20;
+/** Milliseconds, and how many answers in a row have to be slower or quicker; a change costs everybody a new number. */
 const SLOW = 400;
+const SLOW_ANSWERS = 15;
 const QUICK = 120;
+const QUICK_ANSWERS = 150;
 
 /** Chooses the size of frames by how long answers take: smaller on a slow line or server, larger again when quick. */
 export class Pace {
   #level = SIZES.length - 1;
-  #recent = [];
+  #slow = 0;
+  #quick = 0;
   /** While true the size stays: a recording should have one. */
   fixed = false;
 
@@ -68,12 +71,15 @@ export class Pace {
 
   /** Take in one answer's time in milliseconds. */
   note(milliseconds) {
-    this.#recent.push(milliseconds);
-    if (this.#recent.length < ENOUGH) return;
-    const median = this.#recent.sort((a, b) => a - b)[ENOUGH / 2];
-    this.#recent = [];
+    this.#slow = milliseconds > SLOW ? this.#slow + 1 : 0;
+    this.#quick = milliseconds < QUICK ? this.#quick + 1 : 0;
     if (this.fixed) return;
-    if (median > SLOW) this.#level = Math.max(0, this.#level - 1);
-    else if (median < QUICK) this.#level = Math.min(SIZES.length - 1, this.#level + 1);
+    if (this.#slow >= SLOW_ANSWERS) this.#change(-1);
+    else if (this.#quick >= QUICK_ANSWERS) this.#change(1);
+  }
+
+  #change(by) {
+    this.#level = Math.min(Math.max(this.#level + by, 0), SIZES.length - 1);
+    this.#slow = this.#quick = 0;
   }
 }

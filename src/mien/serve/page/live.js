@@ -18,6 +18,7 @@ export class Live {
   #grabber = new Grabber();
   #stream = null;
   #busy = false;
+  #shape = "";
   #attempt = 0;
 
   constructor(video, on) {
@@ -50,6 +51,7 @@ export class Live {
       track.addEventListener("ended", () => this.#stream === stream && this.#on.ended());
       this.#video.srcObject = stream;
       this.paused = false;
+      this.#shape = "";
       await this.#video.play();
       this.#next();
       return { device: track.getSettings().deviceId, mirrored: looksAtVisitor(stream) };
@@ -99,6 +101,12 @@ export class Live {
   async #tick() {
     this.#next();
     if (this.paused || this.#busy || !this.#video.videoWidth || !this.#connection.free) return;
+    const shape = `${this.#video.videoWidth} ${this.#video.videoHeight} ${this.pace.size}`;
+    if (shape !== this.#shape) {
+      if (this.#shape && !this.#connection.idle) return; // answers to the old size are still to come
+      if (this.#shape) this.#connection.reset();
+      this.#shape = shape;
+    }
     this.#busy = true;
     try {
       const time = performance.now() / 1000;

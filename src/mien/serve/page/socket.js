@@ -97,6 +97,18 @@ export class Connection {
     if (this.#ready) this.#socket.send(JSON.stringify({ type: "settings", ...settings }));
   }
 
+  /** Whether nothing is on its way. */
+  get idle() {
+    return this.#sent.size === 0;
+  }
+
+  /** Have the server take everybody for new: boxes of another size of frames say nothing of who is who. */
+  reset() {
+    if (!this.#ready) return;
+    this.#offset = this.#highest;
+    this.#socket.send(JSON.stringify({ type: "reset" }));
+  }
+
   #connect() {
     clearTimeout(this.#timer);
     this.#timer = 0;
