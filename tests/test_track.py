@@ -206,3 +206,20 @@ def test_appearance_of_what_is_not_there_is_nothing(place: Place) -> None:
 
 def test_appearance_of_nobody() -> None:
     assert appearance(np.zeros((100, 100, 3), np.uint8), frame(0, [])).shape == (0, 768)
+
+
+def test_frames_of_another_size_keep_ids_and_of_another_shape_do_not() -> None:
+    def sized(time: float, factor: float, *places: Place, height: int = 360) -> list[int]:
+        moved = [(x * factor, y * factor, size * factor) for x, y, size in places]
+        faces = frame(time, moved).replace(width=round(640 * factor), height=round(height * factor))
+        ids = tracker.update(faces).ids
+        assert ids is not None
+        return [int(i) for i in ids]
+
+    tracker, people = Tracker(), ((150.0, 150.0, 60.0), (330.0, 150.0, 60.0))
+    for t in range(10):
+        ids = sized(t / 10, 1, *people)
+    assert ids == [1, 2]
+    assert sized(1.0, 0.5, *people) == [1, 2]
+    assert sized(1.1, 2.0, *people) == [1, 2]
+    assert sized(1.2, 2.0, *people, height=480) == [3, 4]

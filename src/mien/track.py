@@ -45,6 +45,8 @@ FER2013's faces, moved as a detector's jitter moves them, have cosines of 0.78 +
 _LOOK_TIME = 1.0
 """Seconds, the time constant with which a track's look follows its face."""
 _LOOK_SIDE = 16
+_OTHER_SHAPE = 0.03
+"""Difference of two aspect ratios' logarithms from which on the view is another."""
 
 
 def appearance(image: NDArray[np.uint8], faces: Faces) -> NDArray[np.float32]:
@@ -96,6 +98,11 @@ class _Track:
         noise = _ACCELERATION**2 * np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]])
         self.covariance = step @ self.covariance @ step.T + noise
         self.size_variance += _GROWTH**2 * dt
+
+    def rescale(self, factor: float) -> None:
+        """Go on in frames that show the same at another size; the covariances count in face sizes."""
+        self.center, self.velocity = self.center * factor, self.velocity * factor
+        self.log_size += float(np.log(factor))
 
     def surprise(self, seen: _Sightings) -> NDArray[np.float64]:
         """Minus the log likelihood of each face by place and size, (n,), in face areas and log sizes."""
@@ -152,7 +159,8 @@ class Tracker:
     Motion is modelled in seconds, so the frame rate may be low or vary.
 
     A track ends when frames come for more than `max_gap` seconds without showing it, at a cut, and when time steps
-    back; a pause without frames ends none, so that a film may be sampled as thinly as one likes.
+    back; a pause without frames ends none, so that a film may be sampled as thinly as one likes. Frames of another
+    size are taken to show the same view scaled, those of another shape to begin another shot.
     """
 
     def __init__(self, max_gap: float = MAX_GAP, start_score: float = START_SCORE) -> None:
@@ -160,6 +168,7 @@ class Tracker:
         self._tracks: list[_Track] = []
         self._time = 0.0
         self._last_id = 0
+        self._size = (0, 0)
 
     def update(self, faces: Faces, cut: bool = False, looks: NDArray[np.float32] | None = None) -> Faces:
         """The faces of the next frame with their `ids`: from 1 up, never used twice; 0 for a faint face that is
@@ -171,7 +180,7 @@ class Tracker:
         if looks is not None and (looks.ndim != 2 or len(looks) != len(faces)):
             raise ValueError(f"looks should have shape ({len(faces)}, d), not {looks.shape}")
         dt, self._time = faces.time - self._time, faces.time
-        if cut or dt < 0:
+        if cut or dt < 0 or not self._fits(faces.width, faces.height):
             self._tracks = []
         for track in self._tracks:
             track.predict(dt)
@@ -194,6 +203,17 @@ class Tracker:
                 self._last_id += 1
                 track.id = self._last_id
         return faces.replace(ids=[owners[face].id for face in range(len(faces))])
+
+    def _fits(self, width: int, height: int) -> bool:
+        """Take the tracks along to a frame of another size; False where its shape is another, too."""
+        (old_width, old_height), self._size = self._size, (width, height)
+        if (width, height) == (old_width, old_height) or not (width and height and old_width and old_height):
+            return True
+        if abs(np.log(width * old_height / (height * old_width))) > _OTHER_SHAPE:
+            return False
+        for track in self._tracks:
+            track.rescale(width / old_width)
+        return True
 
     def _pairs(self, seen: _Sightings) -> Iterator[tuple[_Track, int]]:
         """Tracks and the faces that are theirs: sure faces to people followed, faint faces to those left over,
