@@ -1,0 +1,118 @@
+"""How fast training goes: images a second of `mien train` against a straightforward torch loop.
+
+    python benchmarks/training.py --data sets/fer2013 --json training.json
+
+Both train the network of the `base` recipe at full size on the same images, in one process, taking turns. The
+straightforward loop is what tutorials show: a Dataset that changes one image after the other (flip, turn, shift,
+scale, light, erasing, by PIL and numpy), a DataLoader with a worker per core, float32, SGD.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from mien.data import prepared
+from mien.data.prepared import PreparedSet
+from mien.provenance import provenance
+from mien.train.fit import fit
+from mien.train.nets import build, normalise
+from mien.train.recipe import Recipe, read
+
+
+class Faces(Dataset[tuple[Tensor, int]]):
+    """One image at a time, changed at random."""
+
+    def __init__(self, data: PreparedSet) -> None:
+        self.images, self.labels = data.images, data.labels
+        self.random = np.random.default_rng()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image, random = Image.fromarray(self.images[index]), self.random
+        if random.random() < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        turn, scale = np.radians(random.uniform(-15, 15)), random.uniform(0.85, 1.15)
+        cos, sin, middle = np.cos(turn) / scale, np.sin(turn) / scale, image.width / 2
+        dx, dy = random.uniform(-0.08, 0.08, 2) * image.width
+        matrix = (cos, sin, middle - (cos + sin) * middle + dx, -sin, cos, middle - (cos - sin) * middle + dy)
+        image = image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+        pixels: NDArray[np.floating[Any]] = np.asarray(image) / 255
+        pixels = np.clip(pixels * random.uniform(0.75, 1.25) + random.uniform(-0.15, 0.15), 0, 1)
+        if random.random() < 0.3:
+            y, x = random.integers(0, 32, 2)
+            pixels[y : y + 16, x : x + 16] = random.random()
+        return torch.from_numpy(pixels.astype(np.float32))[None], int(self.labels[index])
+
+
+def straightforward(data: PreparedSet, recipe: Recipe, workers: int) -> float:
+    """Images a second over one epoch."""
+    net: nn.Module = build(recipe.model)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    loader = DataLoader(Faces(data), recipe.optim.batch_size, shuffle=True, drop_last=True, num_workers=workers)
+    net.train()
+    began = time.perf_counter()
+    for images, labels in loader:
+        loss = F.cross_entropy(net(normalise(images))[0], labels)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+    return len(loader) * recipe.optim.batch_size / (time.perf_counter() - began)
+
+
+def ours(folder: Path, recipe: Recipe) -> float:
+    """Images a second over one epoch of `fit`, its validation counted in."""
+    with tempfile.TemporaryDirectory() as run:
+        (line,) = fit(recipe, folder, Path(run) / "run")
+    return line.images_per_second
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a prepared set")
+    parser.add_argument("--images", type=int, default=6400, help="training images in an epoch")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--json", type=Path, default=None, help="write the numbers here")
+    args = parser.parse_args()
+
+    recipe = read("base", ("optim.epochs=1", "optim.warmup_epochs=0", "optim.sizes=[]", "optim.lr=0.01"))
+    whole, workers = prepared.load(args.data), os.cpu_count() or 1
+    train = whole.split("train").take(np.arange(args.images))
+    some = np.concatenate([np.flatnonzero(whole.splits == "train")[: args.images],
+                           np.flatnonzero(whole.splits == "validation")[:500]])  # fmt: skip
+    mine, theirs = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        small = Path(folder) / "set"
+        prepared.save(small, whole.take(some))
+        for _ in range(args.rounds):
+            theirs += [straightforward(train, recipe, count) for count in (0, workers)]
+            mine.append(ours(small, recipe))
+    found = {"mien": max(mine), "straightforward": max(theirs), "ratio": max(mine) / max(theirs)}
+    table = Table("", "images a second", title=f"training on {workers} cores, the best of {args.rounds} rounds")
+    for name, value in found.items():
+        table.add_row(name, f"{value:.1f}x" if name == "ratio" else f"{value:.0f}")
+    Console().print(table)
+    if args.json:
+        content = {**provenance(), "images": args.images, "rounds": args.rounds, **found}
+        args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
