@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -18,6 +16,7 @@ from rich.text import Text
 
 from mien.cli.console import err, note, out
 from mien.cli.shown import bar, counted, printed, readable
+from mien.cli.stopping import stopping
 from mien.errors import InputError, MienError
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def watch(source: Source, analyzer: Analyzer, wish: Wish, rows: FacesTable | Non
     try:
         with ExitStack() as stack:
             stream = stack.enter_context(Stream(analyzer, frames, workers=wish.workers))
-            stopped = stack.enter_context(_stopping(frames))
+            stopped = stack.enter_context(stopping(frames.stop))
             original = source if source.kind == "film" else None
             film = stack.enter_context(save_film(target, original, wish.end)) if target else None
             show = stack.enter_context(_progress(source.name, frames, wish))
@@ -190,25 +189,3 @@ def _progress(name: str, frames: Frames, wish: Wish) -> Iterator[Callable[[float
             )
 
         yield show
-
-
-@contextmanager
-def _stopping(frames: Frames) -> Iterator[list[int]]:
-    """On Ctrl-C or SIGTERM read no further, so that everything is finished well; a second one breaks off.
-
-    Gives a list that the signal's number is put in.
-    """
-    came: list[int] = []
-
-    def stop(number: int, _: FrameType | None) -> None:
-        if came:
-            raise KeyboardInterrupt
-        came.append(number)
-        frames.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli.console import complain, err, note, out
 from mien.cli.shown import counted, readable
+from mien.cli.stopping import stopping
 from mien.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -64,7 +61,7 @@ def live(
         if analyzer.detector.note:
             note(analyzer.detector.note)
         try:
-            with _stopping(watched) as stopped, watched:
+            with stopping(watched.stop) as stopped, watched:
                 first = _first(watched, source)
                 if first is not None:
                     Window(watched, first, f"{readable(source)} - mien").run()
@@ -103,25 +100,3 @@ def _first(watched: Live, name: str) -> View | None:
             if view is not None:
                 return view
     return None
-
-
-@contextmanager
-def _stopping(watched: Live) -> Iterator[list[int]]:
-    """On Ctrl-C or SIGTERM close the window, so that the recording is finished well; a second one breaks off.
-
-    Gives a list that the signal's number is put in.
-    """
-    came: list[int] = []
-
-    def stop(number: int, _: FrameType | None) -> None:
-        if came:
-            raise KeyboardInterrupt
-        came.append(number)
-        watched.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
