@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +14,11 @@ from numpy.typing import NDArray
 
 from mien.labels import LABELS
 from mien.models import Card
+
+if TYPE_CHECKING:
+    from serving import Server
+
+    from mien.analyzer import Analyzer
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,3 +79,20 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the shared data folder beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> Analyzer:
+    """The shipped network behind the cascade, which needs no download."""
+    import mien
+
+    return mien.load(detector="haar", threads=1)
+
+
+@pytest.fixture(scope="module")
+def server(analyzer: Analyzer) -> Iterator[Server]:
+    """A server for a whole file of tests, with the settings that it has by itself."""
+    from serving import serving
+
+    with serving(analyzer) as server:
+        yield server

@@ -213,19 +213,21 @@ def test_votes_are_learned_by_their_own_head(learned: RunFolder, data: Path) -> 
     assert float((votes.argmax(1).numpy() == validation.labels).mean()) > 0.9
 
 
+class Stop(Exception):
+    """Ends a run."""
+
+
+def stop_after_an_epoch(epoch: int, done: int, of: int, line: Epoch | None) -> None:
+    if line:
+        raise Stop
+
+
 @pytest.mark.parametrize("recipe", [{"vote_weight": 0}, {"momentum": 0}])
 def test_a_head_without_a_loss_and_a_descent_without_momentum_resume(
     data: Path, tmp_path: Path, recipe: dict[str, object]
 ) -> None:
-    class Stop(Exception):
-        pass
-
-    def stop(epoch: int, done: int, of: int, line: Epoch | None) -> None:
-        if line:
-            raise Stop
-
     with pytest.raises(Stop):
-        fit(small_recipe(epochs=2, **recipe), data, tmp_path, watch=stop)
+        fit(small_recipe(epochs=2, **recipe), data, tmp_path, watch=stop_after_an_epoch)
     assert len(fit(small_recipe(epochs=2, **recipe), data, tmp_path, resume=True)) == 2
 
 
@@ -342,15 +344,8 @@ def test_both_optimizers_resume_to_the_last_bit(data: Path, tmp_path: Path, opti
     recipe = small_recipe(epochs=2, **optim)
     fit(recipe, data, tmp_path / "whole")
 
-    class Stop(Exception):
-        pass
-
-    def stop(epoch: int, done: int, of: int, line: Epoch | None) -> None:
-        if line:
-            raise Stop
-
     with pytest.raises(Stop):
-        fit(recipe, data, tmp_path / "cut", watch=stop)
+        fit(recipe, data, tmp_path / "cut", watch=stop_after_an_epoch)
     fit(recipe, data, tmp_path / "cut", resume=True)
     whole, cut = (load_file(RunFolder(tmp_path / name).last) for name in ("whole", "cut"))
     for key, value in whole.items():

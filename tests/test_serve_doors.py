@@ -14,23 +14,11 @@ from numpy.typing import NDArray
 from serving import Server, asked, heard, jpeg, packed, serving
 from websockets.exceptions import ConnectionClosed
 
-import mien
 from mien.analyzer import Analyzer
 from mien.serve.safety import SECURITY_HEADERS, Allowances, host_name, valid_token
 from mien.serve.uploads import safe_name
 
 TOKEN = "not-a-secret-but-long"
-
-
-@pytest.fixture(scope="module")
-def analyzer() -> Analyzer:
-    return mien.load(detector="haar", threads=1)
-
-
-@pytest.fixture(scope="module")
-def server(analyzer: Analyzer) -> Iterator[Server]:
-    with serving(analyzer) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

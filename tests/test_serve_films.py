@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,8 @@ from films import make_faces_film, make_film
 from numpy.typing import NDArray
 from serving import Server, serving, wait_until
 
-import mien
 from mien.analyzer import Analyzer
 from mien.sinks import COLUMNS
-
-
-@pytest.fixture(scope="module")
-def analyzer() -> Analyzer:
-    return mien.load(detector="haar", threads=1)
-
-
-@pytest.fixture(scope="module")
-def server(analyzer: Analyzer) -> Iterator[Server]:
-    with serving(analyzer) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

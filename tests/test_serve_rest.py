@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from copy import deepcopy
 from io import BytesIO, StringIO
 from typing import Any
@@ -16,22 +15,10 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from serving import Gate, Server, asked, heard, jpeg, packed, serving, wait_until
 
-import mien
 from mien.analyzer import Analyzer
 from mien.labels import LABELS
 from mien.serve.wire import rows
 from mien.sinks import COLUMNS
-
-
-@pytest.fixture(scope="module")
-def analyzer() -> Analyzer:
-    return mien.load(detector="haar", threads=1)
-
-
-@pytest.fixture(scope="module")
-def server(analyzer: Analyzer) -> Iterator[Server]:
-    with serving(analyzer) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

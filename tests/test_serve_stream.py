@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
@@ -20,17 +19,6 @@ from mien.analyzer import Analyzer
 from mien.frames import Frame
 from mien.labels import LABELS
 from mien.serve.wire import rows
-
-
-@pytest.fixture(scope="module")
-def analyzer() -> Analyzer:
-    return mien.load(detector="haar", threads=1)
-
-
-@pytest.fixture(scope="module")
-def server(analyzer: Analyzer) -> Iterator[Server]:
-    with serving(analyzer) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

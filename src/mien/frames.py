@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -65,7 +66,23 @@ class Pick:
         return True
 
 
-class Frames(Iterator[Frame]):
+class Closing(ABC):
+    """A context manager that is closed when the block ends, however it ends."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give up what is held."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Frames(Iterator[Frame], Closing):
     """Frames that a thread reads ahead of whoever iterates; close it, or use it as a context manager.
 
     `read` is given an event that tells it to stop early. What it raises is raised here, after the frames before it.
@@ -138,11 +155,3 @@ class Frames(Iterator[Frame]):
         self._over = True
         self._stop.set()
         self._thread.join(timeout=1)  # it may be waiting for a network or a pipe
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

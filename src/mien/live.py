@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from threading import Condition, Event, Lock, Thread
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +21,7 @@ from mien.errors import InputError, MienError
 from mien.faces import Faces
 from mien.files import replacing
 from mien.film_sink import FilmSink, save_film
-from mien.frames import Frame, Frames
+from mien.frames import Closing, Frame, Frames
 from mien.media import Source, open_frames
 from mien.sinks import Table, open_table
 from mien.stream import Stream
@@ -75,7 +73,7 @@ class Status:
     over: bool
 
 
-class Live:
+class Live(Closing):
     """One source watched until it ends or is closed, by threads of its own; whoever shows it takes `wait`'s views.
 
     A thread takes every frame as it comes and keeps the newest; another reads it, draws, and records. So a machine
@@ -229,14 +227,6 @@ class Live:
         self._source.stop()
         self._newest.close()
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Recorder:

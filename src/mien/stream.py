@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from mien.cuts import CutDetector
 from mien.errors import InputError
 from mien.faces import Faces
-from mien.frames import Frame, Frames
+from mien.frames import Closing, Frame, Frames
 from mien.smooth import Smoother, quality
 from mien.threads import in_order
 from mien.track import Tracker, appearance
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from mien.analyzer import Analyzer
 
 
-class Stream:
+class Stream(Closing):
     """The faces of one source, frame by frame, with ids and with probabilities smoothed over time.
 
         for faces in mien.load().stream("film.mp4"):
@@ -82,11 +81,3 @@ class Stream:
         """Stop reading the source."""
         if self.frames is not None:
             self.frames.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

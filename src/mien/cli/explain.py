@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.console import note, out, progress
+from mien.cli.options import DetectorName, DetectorWeights, ModelName
 
 if TYPE_CHECKING:
     from mien.evaluate.occlusion import OcclusionMap
@@ -23,13 +24,9 @@ def explain(
         typer.Option(metavar="DIR", help="Write NAME-explained.png and NAME-explained.json there."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the maps as one JSON object.")] = False,
-    model: Annotated[
-        str | None, typer.Option(help="A shipped model by name, or an .onnx file with its card beside it.")
-    ] = None,
-    detector: Annotated[str | None, typer.Option(help="What finds the faces: yunet or haar.")] = None,
-    detector_weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A YuNet file to use instead of the downloaded one.")
-    ] = None,
+    model: ModelName = None,
+    detector: DetectorName = None,
+    detector_weights: DetectorWeights = None,
 ) -> None:
     """Show what each face's expression was read from: cover it bit by bit, and see how far the probability falls.
 

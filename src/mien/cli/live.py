@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.console import complain, err, note, out
+from mien.cli.options import DetectorName, DetectorWeights, MinConfidence, ModelName
 from mien.cli.shown import counted, readable
 from mien.cli.stopping import stopping
 from mien.errors import InputError, MissingExtraError
@@ -29,16 +30,10 @@ def live(
     no_smoothing: Annotated[
         bool, typer.Option("--no-smoothing", help="Show what each frame says alone, not smoothed over time.")
     ] = False,
-    min_confidence: Annotated[
-        float, typer.Option(min=0, max=1, help="Below this probability an expression is called uncertain.")
-    ] = 0.0,
-    model: Annotated[
-        str | None, typer.Option(help="A shipped model by name, or an .onnx file with its card beside it.")
-    ] = None,
-    detector: Annotated[str | None, typer.Option(help="What finds the faces: yunet or haar.")] = None,
-    detector_weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A YuNet file to use instead of the downloaded one.")
-    ] = None,
+    min_confidence: MinConfidence = 0.0,
+    model: ModelName = None,
+    detector: DetectorName = None,
+    detector_weights: DetectorWeights = None,
 ) -> None:
     """Watch a camera, stream or film in a window.
 

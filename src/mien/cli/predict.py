@@ -13,6 +13,7 @@ import typer
 
 from mien.cli.console import complain, note
 from mien.cli.films import Wish, watch
+from mien.cli.options import DetectorName, DetectorWeights, MinConfidence, ModelName
 from mien.cli.pictures import JPEG, Pictures
 from mien.errors import InputError, MienError
 
@@ -43,16 +44,10 @@ def predict(
             metavar="DIR", help="Write annotated images and films (.mp4) there, in folders as they came from."
         ),
     ] = None,
-    min_confidence: Annotated[
-        float, typer.Option(min=0, max=1, help="Below this probability an expression is called uncertain.")
-    ] = 0.0,
-    model: Annotated[
-        str | None, typer.Option(help="A shipped model by name, or an .onnx file with its card beside it.")
-    ] = None,
-    detector: Annotated[str | None, typer.Option(help="What finds the faces: yunet or haar.")] = None,
-    detector_weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A YuNet file to use instead of the downloaded one.")
-    ] = None,
+    min_confidence: MinConfidence = 0.0,
+    model: ModelName = None,
+    detector: DetectorName = None,
+    detector_weights: DetectorWeights = None,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, show_default="all cores", help="Images or frames that are worked on at the same time."),

@@ -10,12 +10,12 @@ import sys
 import webbrowser
 from contextlib import suppress
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mien.cli.console import err, note, out
+from mien.cli.options import DetectorName, DetectorWeights, ModelName
 from mien.errors import InputError, MissingExtraError
 
 _PACKAGES = ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus_client")
@@ -33,13 +33,9 @@ def serve(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page where there is a display.")
     ] = True,
-    model: Annotated[
-        str | None, typer.Option(help="A shipped model by name, or an .onnx file with its card beside it.")
-    ] = None,
-    detector: Annotated[str | None, typer.Option(help="What finds the faces: yunet or haar.")] = None,
-    detector_weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A YuNet file to use instead of the downloaded one.")
-    ] = None,
+    model: ModelName = None,
+    detector: DetectorName = None,
+    detector_weights: DetectorWeights = None,
     max_viewers: Annotated[int, typer.Option(min=1, help="How many may watch at the same time.")] = 32,
 ) -> None:
     """Open a page in the browser that shows what the camera's faces look like, and serve the API under it.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from mien.errors import RecipeError
 from mien.train import material
@@ -19,7 +19,7 @@ from mien.train.augment import augment
 from mien.train.batches import Batches
 from mien.train.device import mixed_precision, predict_logits
 from mien.train.mix import mix
-from mien.train.nets import build, normalise, parameter_count
+from mien.train.nets import build, normalise, parameter_count, resize
 from mien.train.plots import TensorBoard, draw_curves
 from mien.train.recipe import OptimTable, Recipe
 from mien.train.run_folder import Epoch, RunFolder, State, best
@@ -132,7 +132,7 @@ def _train_epoch(
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(now / len(batches), optim)
         targets = batch.targets
-        images = _resized(batch.images, size) if recipe.augment.once else augment(batch.images, size, table, draws)
+        images = resize(batch.images, size) if recipe.augment.once else augment(batch.images, size, table, draws)
         if mixing:
             images, targets = mix(images, targets, recipe.mix, draws)
         if teachers:
@@ -152,12 +152,6 @@ def _train_epoch(
             if world.rank == 0:
                 watch(epoch + 1, (step + 1) * batches.batch_size, batches.images_per_epoch, None)
     return float(world.sum(loss_sum)) / batches.images_per_epoch, float(world.sum(correct)) / batches.images_per_epoch
-
-
-def _resized(images: Tensor, size: int) -> Tensor:
-    if images.shape[-1] == size:
-        return images
-    return F.interpolate(images, size=size, mode="bilinear", antialias=True)
 
 
 def _optimizer(net: nn.Module, optim: OptimTable) -> torch.optim.Optimizer:

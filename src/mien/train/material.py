@@ -19,7 +19,7 @@ from mien.labels import LABELS
 from mien.train.augment import augment
 from mien.train.batches import Batches
 from mien.train.device import mixed_precision, predict_logits
-from mien.train.nets import normalise
+from mien.train.nets import normalise, resize
 from mien.train.recipe import AugmentTable, Recipe
 from mien.train.run_folder import RunFolder
 from mien.train.targets import make_targets
@@ -93,9 +93,9 @@ def teach(images: Tensor, teachers: Sequence[Teacher], device: str) -> Tensor:
     """The teachers' mean probabilities `(b, 7)` for images `(b, 1, S, S)` in 0..1."""
     said = []
     for net, size in teachers:
-        x = images if images.shape[-1] == size else F.interpolate(images, size=size, mode="bilinear", antialias=True)
+        x = normalise(resize(images, size))
         with mixed_precision(device):
-            said.append(F.softmax(net(normalise(x).contiguous(memory_format=torch.channels_last))[0].float(), 1))
+            said.append(F.softmax(net(x.contiguous(memory_format=torch.channels_last))[0].float(), 1))
     return torch.stack(said).mean(0)
 
 

@@ -20,12 +20,16 @@ def normalise(images: Tensor) -> Tensor:
     return (images - MEAN) / STD
 
 
+def resize(images: Tensor, size: int) -> Tensor:
+    """Images `(n, 1, S, S)` as `(n, 1, size, size)`, the same tensor where they have that size already."""
+    if images.shape[-1] == size:
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True)
+
+
 def to_input(crops: Tensor, size: int) -> Tensor:
     """Grey uint8 crops `(n, S, S)` to the network's input `(n, 1, size, size)`."""
-    x = crops.unsqueeze(1).float() / 255
-    if x.shape[-1] != size:
-        x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
-    return normalise(x)
+    return normalise(resize(crops.unsqueeze(1).float() / 255, size))
 
 
 class SqueezeExcite(nn.Module):
