@@ -25,7 +25,7 @@ from mien.cli.console import err, note, out
 from mien.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from mien.train.recipe import Recipe
+    from mien.train.recipe import Plan, Recipe
     from mien.train.run_folder import Epoch, RunFolder
 
 _HEADER = "epoch  size      lr  train loss     acc  valid loss     acc     best  img/s"
@@ -124,7 +124,7 @@ def export(
     _say("next", shlex.join(["mien", "evaluate", str(made.weights), "--data", str(data), "--split", "test"]))
 
 
-def _say_how_to_go_on(why: str, run: RunFolder, plan: Recipe) -> None:
+def _say_how_to_go_on(why: str, run: RunFolder, plan: Plan) -> None:
     kept = len(run.history()) if run.checkpoint.exists() else 0
     command = shlex.join(["mien", *(arg for arg in sys.argv[1:] if arg != "--resume"), "--resume"])
     note(f"{why}; {kept} of {plan.optim.epochs} epochs are kept in {run.path}; go on with: {command}")
@@ -167,10 +167,14 @@ class _Display:
     The bar counts pixels, not images, so that the ETA knows how much longer epochs of larger images take.
     """
 
-    def __init__(self, recipe: Recipe, past: list[Epoch]) -> None:
+    def __init__(self, recipe: Plan, past: list[Epoch]) -> None:
+        from mien.train.recipe import Recipe
         from mien.train.schedule import size_at
 
-        self._costs = [size_at(recipe, epoch) ** 2 for epoch in range(recipe.optim.epochs)]
+        # The detector's sizes are mixed alike in every epoch.
+        self._costs = [
+            size_at(recipe, epoch) ** 2 if isinstance(recipe, Recipe) else 1 for epoch in range(recipe.optim.epochs)
+        ]
         self._lines = list(past)
         self._printed = False
         self._epoch, self._began, self._first = 0, 0.0, 0

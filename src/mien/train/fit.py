@@ -10,21 +10,17 @@ from contextlib import closing
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from mien.errors import RecipeError
-from mien.train import material
-from mien.train.augment import augment
-from mien.train.batches import Batches
-from mien.train.device import mixed_precision, predict_logits
-from mien.train.mix import mix
-from mien.train.nets import build, normalise, parameter_count, resize
+from mien.train.detector.lesson import DetectorLesson
+from mien.train.expression import ExpressionLesson
+from mien.train.lesson import Lesson
+from mien.train.nets import parameter_count
 from mien.train.plots import TensorBoard, draw_curves
-from mien.train.recipe import OptimTable, Recipe
+from mien.train.recipe import LoopTable, Plan, Recipe
 from mien.train.run_folder import Epoch, RunFolder, State, best
-from mien.train.schedule import learning_rate, size_at, strength_at
-from mien.train.start import start
+from mien.train.schedule import learning_rate
 from mien.train.world import World, joined
 
 Watch = Callable[[int, int, int, Epoch | None], object]
@@ -33,10 +29,11 @@ in place of None once it is complete and saved."""
 
 
 def fit(
-    recipe: Recipe, data_folder: Path, run_folder: Path, *, device: str = "cpu", threads: int | None = None,
+    recipe: Plan, data_folder: Path, run_folder: Path, *, device: str = "cpu", threads: int | None = None,
     resume: bool = False, minutes: float = math.inf, watch: Watch = lambda epoch, done, of, line: None,
 ) -> list[Epoch]:  # fmt: skip
-    """Train `recipe` on a prepared set; what it leaves in the run folder is told in `mien.train.run_folder`.
+    """Train `recipe` on a prepared set, or a detector's on a file of photographs; what it leaves in the run folder is
+    told in `mien.train.run_folder`.
 
     Every epoch draws its order, its augmentation and its dropout from (seed, epoch) alone, so a run resumed
     from its checkpoint, which is written after each epoch, ends where the uninterrupted run would have, to the
@@ -54,31 +51,29 @@ def fit(
 
 
 def _fit(
-    recipe: Recipe, data_folder: Path, run: RunFolder, world: World, resume: bool, deadline: float, watch: Watch
+    recipe: Plan, data: Path, run: RunFolder, world: World, resume: bool, deadline: float, watch: Watch
 ) -> list[Epoch]:
-    optim, device = recipe.optim, world.device
+    optim = recipe.optim
     world.check(optim.batch_size)
-    rows = material.load(recipe, data_folder)
     torch.manual_seed(recipe.seed)
-    net = build(recipe.model)
-    start(net, recipe)
-    net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    lesson: Lesson = (
+        ExpressionLesson(recipe, data, world) if isinstance(recipe, Recipe) else DetectorLesson(recipe, data, world)
+    )
+    net = lesson.net
     state = State(net, copy.deepcopy(net).eval().requires_grad_(False), _optimizer(net, optim), [])
 
-    facts = {"parameters": parameter_count(net), "data": rows.facts(), "processes": world.size}
+    facts = {"parameters": parameter_count(net), "data": lesson.facts, "processes": world.size}
     run.check(recipe, facts, resume=resume)
     if run.finished:
         return run.history()
     world.wait()
     if world.rank == 0:
-        run.begin(recipe, device, facts)
+        run.begin(recipe, world.device, facts)
     if run.checkpoint.exists():
         run.restore(state)
-    batches = material.serve(rows, recipe, world)
+    lesson.open()
+    images = lesson.steps * lesson.batch_size
     running = world.together(net)
-    online = optim.distillation > 0 and optim.teach_views == "augmented"
-    taught = material.teachers(optim.teachers, device) if online else []
-    truth = torch.from_numpy(rows.validation.labels)
     with closing(TensorBoard(run.tensorboard if world.rank == 0 else None)) as board:
         try:
             first = len(state.history)
@@ -88,22 +83,21 @@ def _fit(
                 if world.any(time.monotonic() + (state.history[-1].seconds if epoch > first else 0) > deadline):
                     return state.history
                 began = time.perf_counter()
-                train_loss, train_accuracy = _train_epoch(epoch, state, running, batches, recipe, world, watch, taught)
-                logits = predict_logits(state.average, rows.validation.images, recipe.model.input_size, device)
+                train_loss, train_accuracy = _train_epoch(epoch, state, running, lesson, recipe, world, watch)
+                validation_loss, validation_accuracy = lesson.validate(state.average)
                 seconds = time.perf_counter() - began
                 line = Epoch(
-                    epoch=epoch + 1, size=size_at(recipe, epoch), lr=learning_rate(epoch + 1, optim),
+                    epoch=epoch + 1, size=lesson.size(epoch), lr=learning_rate(epoch + 1, optim),
                     train_loss=train_loss, train_accuracy=train_accuracy,
-                    validation_loss=float(F.cross_entropy(logits, truth)),
-                    validation_accuracy=float((logits.argmax(1) == truth).float().mean()),
-                    images_per_second=batches.images_per_epoch / seconds, seconds=seconds,
+                    validation_loss=validation_loss, validation_accuracy=validation_accuracy,
+                    images_per_second=images / seconds, seconds=seconds,
                 )  # fmt: skip
-                _refuse_not_finite(line.validation_loss, epoch, len(batches), optim)
+                _refuse_not_finite(line.validation_loss, epoch, lesson.steps, optim)
                 state.history.append(line)
                 if world.rank == 0:
                     run.record(state)
                     board.log(line)
-                    watch(epoch + 1, batches.images_per_epoch, batches.images_per_epoch, line)
+                    watch(epoch + 1, images, images, line)
         finally:
             if world.rank == 0:
                 draw_curves(state.history, run.curves, recipe.name)
@@ -114,47 +108,36 @@ def _fit(
 
 
 def _train_epoch(
-    epoch: int, state: State, running: nn.Module, batches: Batches, recipe: Recipe, world: World, watch: Watch,
-    teachers: list[material.Teacher],
-) -> tuple[float, float]:  # fmt: skip
+    epoch: int, state: State, running: nn.Module, lesson: Lesson, recipe: Plan, world: World, watch: Watch
+) -> tuple[float, float]:
     """Every image once, less those that fill no batch; returns training loss and accuracy."""
-    optim, device = recipe.optim, world.device
+    optim, device, steps = recipe.optim, world.device, lesson.steps
     seed = recipe.seed * 100_003 + epoch
     torch.manual_seed(seed + world.rank)  # dropout
     order = torch.Generator(device).manual_seed(seed)
     draws = torch.Generator(device).manual_seed(seed + 7919 * (world.rank + 1))
-    size, table = size_at(recipe, epoch), recipe.augment.scaled(strength_at(epoch, optim))
-    mixing = epoch < recipe.mix.until * optim.epochs
-    loss_sum, correct = torch.zeros((), device=device), torch.zeros((), device=device)
+    loss_sum, accuracy_sum = torch.zeros((), device=device), torch.zeros((), device=device)
     running.train()
-    for step, batch in enumerate(batches.shuffled(order, draws)):
-        now = epoch * len(batches) + step
+    for i, batch in enumerate(lesson.shuffled(epoch, order, draws)):
+        now = epoch * steps + i
         for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(now / len(batches), optim)
-        targets = batch.targets
-        images = resize(batch.images, size) if recipe.augment.once else augment(batch.images, size, table, draws)
-        if mixing:
-            images, targets = mix(images, targets, recipe.mix, draws)
-        if teachers:
-            said = targets[0].sum(1, keepdim=True) * material.teach(images, teachers, device)
-            targets = (torch.lerp(targets[0], said, optim.distillation), *targets[1:])
-        with mixed_precision(device):
-            outputs = running(normalise(images).contiguous(memory_format=torch.channels_last))
-        losses = [F.cross_entropy(output.float(), target) for output, target in zip(outputs, targets, strict=False)]
+            group["lr"] = learning_rate(now / steps, optim)
+        step = lesson.step(running, batch, epoch, draws)
         state.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(losses[0] + optim.vote_weight * losses[1] if len(losses) > 1 else losses[0])
+        torch.autograd.backward(step.loss)
         state.optimizer.step()
         _update_average(state.average, state.net, min(optim.average_decay, (1 + now) / (10 + now)))
-        loss_sum += losses[0].detach() * len(images)
-        correct += (outputs[0].argmax(1) == batch.labels).sum()
-        if step % 8 == 7 or step + 1 == len(batches):  # now and then: both lines wait for a GPU to catch up
-            _refuse_not_finite(float(loss_sum), epoch, step + 1, optim)
+        loss_sum += step.shown_loss
+        accuracy_sum += step.shown_accuracy
+        if i % 8 == 7 or i + 1 == steps:  # now and then: both lines wait for a GPU to catch up
+            _refuse_not_finite(float(loss_sum), epoch, i + 1, optim)
             if world.rank == 0:
-                watch(epoch + 1, (step + 1) * batches.batch_size, batches.images_per_epoch, None)
-    return float(world.sum(loss_sum)) / batches.images_per_epoch, float(world.sum(correct)) / batches.images_per_epoch
+                watch(epoch + 1, (i + 1) * lesson.batch_size, steps * lesson.batch_size, None)
+    parts = steps * world.size
+    return float(world.sum(loss_sum)) / parts, float(world.sum(accuracy_sum)) / parts
 
 
-def _optimizer(net: nn.Module, optim: OptimTable) -> torch.optim.Optimizer:
+def _optimizer(net: nn.Module, optim: LoopTable) -> torch.optim.Optimizer:
     """Weight decay for matrices and kernels only; none for biases and normalisation (He et al. 2019)."""
     groups: list[dict[str, object]] = [
         {"params": [p for p in net.parameters() if p.ndim > 1], "weight_decay": optim.weight_decay},
@@ -165,7 +148,7 @@ def _optimizer(net: nn.Module, optim: OptimTable) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.momentum > 0)
 
 
-def _out_of_patience(history: list[Epoch], optim: OptimTable) -> bool:
+def _out_of_patience(history: list[Epoch], optim: LoopTable) -> bool:
     return bool(history and optim.patience) and len(history) - best(history).epoch >= optim.patience
 
 
@@ -177,7 +160,7 @@ def _update_average(average: nn.Module, net: nn.Module, decay: float) -> None:
     torch._foreach_lerp_([mine for mine, _ in floating], [theirs for _, theirs in floating], 1 - decay)
 
 
-def _refuse_not_finite(loss: float, epoch: int, step: int, optim: OptimTable) -> None:
+def _refuse_not_finite(loss: float, epoch: int, step: int, optim: LoopTable) -> None:
     if not math.isfinite(loss):
         raise RecipeError(
             f"the loss is no longer finite in epoch {epoch + 1}, by step {step}; lower optim.lr (now {optim.lr:g}) "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -116,8 +116,8 @@ class MixTable(_Table):
     """Share of the epochs after which nothing is mixed any more."""
 
 
-class OptimTable(_Table):
-    """How the weights are found."""
+class LoopTable(_Table):
+    """How weights are found, whatever they are for."""
 
     epochs: Count = 90
     batch_size: Count = 128
@@ -132,6 +132,19 @@ class OptimTable(_Table):
     warmup_epochs: Annotated[float, Field(ge=0)] = 3.0
     patience: Annotated[int, Field(ge=0)] = 0
     """Stop after this many epochs without a better validation accuracy; 0: never."""
+    average_decay: Rate = 0.999
+    """Decay per step of the moving average of the weights, which is what is evaluated and shipped."""
+
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> Self:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) should be less than epochs ({self.epochs})")
+        return self
+
+
+class OptimTable(LoopTable):
+    """How the weights of a network that reads expressions are found."""
+
     class_balance: Share = 0.0
     """Rows weigh (1 / frequency of their label) to this power, with a mean of one; 0: all the same."""
     label_smoothing: Rate = 0.0
@@ -147,19 +160,11 @@ class OptimTable(_Table):
     self as teacher: Furlanello et al. 2018, Born-Again Networks)."""
     vote_weight: Annotated[float, Field(ge=0)] = 0.5
     """Weight of the vote head's loss beside the label head's."""
-    average_decay: Rate = 0.999
-    """Decay per step of the moving average of the weights, which is what is evaluated and shipped."""
     calm_share: Share = 0.0
     """Over this last share of the epochs the augmentation fades linearly to `calm_strength`."""
     calm_strength: Share = 0.3
     sizes: tuple[tuple[Share, Side], ...] = ()
     """Progressive resolution: from this share of the epochs on, train at this size; empty: input_size."""
-
-    @model_validator(mode="after")
-    def _warm_up_ends(self) -> OptimTable:
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) should be less than epochs ({self.epochs})")
-        return self
 
     @model_validator(mode="after")
     def _somebody_to_learn_from(self) -> OptimTable:
@@ -169,8 +174,9 @@ class OptimTable(_Table):
 
 
 class Recipe(_Table):
-    """One training run. Sizes in pixels, shares in 0..1, angles in degrees."""
+    """One training run of a network that reads expressions. Sizes in pixels, shares in 0..1, angles in degrees."""
 
+    task: Literal["expression"] = "expression"
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     about: str = ""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -190,13 +196,94 @@ class Recipe(_Table):
         return self
 
 
+class DetectorDataTable(_Table):
+    """What is pasted into the photographs."""
+
+    paste: str = ""
+    """A prepared set of crops (of FER2013, say), whose training faces are pasted in; empty: none."""
+
+
+class DetectorModelTable(_Table):
+    """The detector's network; see `mien.train.detector.net`."""
+
+    widths: tuple[Count, Count, Count, Count, Count] = (16, 32, 64, 96, 128)
+    """Channels after the stem, at stride 4, and at strides 8, 16 and 32."""
+    depths: tuple[Count, Count, Count, Count] = (2, 4, 3, 2)
+    """Blocks at stride 4, 8, 16 and 32."""
+    neck: Count = 64
+    """Channels in which the strides meet."""
+
+
+class SceneTable(_Table):
+    """How training pictures are composed out of photographs; see `mien.train.detector.scenes`."""
+
+    sizes: tuple[Annotated[int, Field(ge=64, le=1024, multiple_of=32)], ...] = (256, 256, 256, 320, 448)
+    """Sides of the square training pictures, one drawn for each batch."""
+    tiles: tuple[Share, ...] = (0.25, 0.4, 0.35)
+    """Odds of one photograph in a picture, of 2 x 2 (mosaic, Bochkovskiy et al. 2020), of 3 x 3."""
+    smallest: Positive = 9.0
+    """Side in pixels of the smallest faces drawn; smaller ones count neither as faces nor as background."""
+    largest: Share = 0.95
+    """Side of the largest faces drawn, as a share of their tile's."""
+    tilt: Annotated[float, Field(ge=0, le=180)] = 60.0
+    """Largest turn in degrees, either way."""
+    upright: Share = 0.5
+    """Share of the photographs that are turned by some 10 degrees only."""
+    stretch: Rate = 0.12
+    """Largest change of aspect ratio, and largest shear, as a share."""
+    paste: Share = 0.25
+    """Share of the pictures that get faces pasted in, where there are any to paste."""
+    occlude: Share = 0.2
+    """Share of the faces that are covered in part."""
+    grey: Share = 0.1
+    dark: Share = 0.15
+    """Share of the pictures taken in low light."""
+    blur: Share = 0.15
+    noise: Share = 0.2
+    jpeg: Share = 0.2
+
+    @model_validator(mode="after")
+    def _something_to_draw(self) -> Self:
+        if not self.sizes or not sum(self.tiles):
+            raise ValueError("sizes and tiles need one entry or more, and some odds above zero")
+        return self
+
+
+class DetectorRecipe(_Table):
+    """One training run of the face detector. Sizes in pixels, shares in 0..1, angles in degrees."""
+
+    task: Literal["detect"]
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    about: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+    init: str = ""
+    """A run folder whose best weights the network starts from; empty: random weights."""
+    data: DetectorDataTable = DetectorDataTable()
+    model: DetectorModelTable = DetectorModelTable()
+    augment: SceneTable = SceneTable()
+    optim: LoopTable = LoopTable()
+
+
+Plan = Recipe | DetectorRecipe
+"""What a recipe can describe; its `task` says which."""
+
+
+def parse(content: dict[str, Any]) -> Plan:
+    """A recipe's tables as the recipe; raises pydantic's ValidationError."""
+    return _schema(content).model_validate(content)
+
+
+def _schema(content: dict[str, Any]) -> type[Recipe] | type[DetectorRecipe]:
+    return DetectorRecipe if content.get("task") == "detect" else Recipe
+
+
 def shipped() -> list[str]:
     """Names of the recipes inside the package."""
     names = (entry.name for entry in files("mien.recipes").iterdir())
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
-def read(name_or_path: str, settings: tuple[str, ...] = ()) -> Recipe:
+def read(name_or_path: str, settings: tuple[str, ...] = ()) -> Plan:
     """A recipe by shipped name or path, with `table.key=value` settings laid over it.
 
     Raises RecipeError on an unknown recipe, key or value, with the close match.
@@ -223,9 +310,9 @@ def read(name_or_path: str, settings: tuple[str, ...] = ()) -> Recipe:
     for setting in settings:
         _lay_over(content, setting)
     try:
-        return Recipe.model_validate(content)
+        return parse(content)
     except ValidationError as error:
-        raise RecipeError(f"recipe {name_or_path}: {_first_problem(error)}") from None
+        raise RecipeError(f"recipe {name_or_path}: {_first_problem(error, _schema(content))}") from None
 
 
 def _lay_over(content: dict[str, Any], setting: str) -> None:
@@ -244,11 +331,11 @@ def _lay_over(content: dict[str, Any], setting: str) -> None:
     content[last] = parsed
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, schema: type[BaseModel]) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        table: Any = Recipe
+        table: Any = schema
         for part in first["loc"][:-1]:
             table = table.model_fields[str(part)].annotation
         return f"unknown key {where!r}{did_you_mean(str(first['loc'][-1]), table.model_fields)}"

@@ -28,12 +28,12 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from mien.errors import DataError, ModelError, RecipeError
 from mien.provenance import provenance
 from mien.train.nets import Network, build
-from mien.train.recipe import Recipe
+from mien.train.recipe import DetectorRecipe, Plan, Recipe, parse
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Epoch:
 class State:
     """All that a run carries from one epoch to the next."""
 
-    net: Network
-    average: Network
+    net: nn.Module
+    average: nn.Module
     optimizer: torch.optim.Optimizer
     history: list[Epoch]
 
@@ -94,7 +94,7 @@ class RunFolder:
         """Whether the last epoch is complete and saved."""
         return self.last.exists()
 
-    def check(self, recipe: Recipe, facts: dict[str, Any], *, resume: bool) -> None:
+    def check(self, recipe: Plan, facts: dict[str, Any], *, resume: bool) -> None:
         """Raise DataError or RecipeError where the folder holds a run and `resume` is not set, holds none and
         it is, or holds one of another recipe or other data."""
         if not resume:
@@ -103,7 +103,7 @@ class RunFolder:
                     f"{self.path} holds a run already; go on with it by --resume, or name a new folder with --out"
                 )
             return
-        if different := _difference(self.recipe().model_dump(exclude={"about"}), recipe.model_dump()):
+        if different := _difference(self.plan().model_dump(exclude={"about"}), recipe.model_dump()):
             key, then, today = different
             raise RecipeError(
                 f"{self.path} was begun with {key} = {then}, the recipe now says {today}; resume with the recipe "
@@ -116,7 +116,7 @@ class RunFolder:
                 "prepared set, or name a new folder with --out"
             )
 
-    def begin(self, recipe: Recipe, device: str, facts: dict[str, Any]) -> None:
+    def begin(self, recipe: Plan, device: str, facts: dict[str, Any]) -> None:
         """Write recipe.json and run.json; `facts` go into the latter. A resumed run keeps its first entry and
         gains one more under `resumed`."""
         if self.checkpoint.exists():
@@ -135,15 +135,24 @@ class RunFolder:
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         self._write_about(self.about() | {"finished": finished})
 
-    def recipe(self) -> Recipe:
-        """The run's resolved recipe; raises DataError where the folder holds no run."""
+    def plan(self) -> Plan:
+        """The run's resolved recipe, whatever it trains; raises DataError where the folder holds no run."""
         path = self.path / "recipe.json"
         try:
-            return Recipe.model_validate_json(path.read_text(encoding="utf-8"))
+            return parse(json.loads(path.read_text(encoding="utf-8")))
         except (FileNotFoundError, NotADirectoryError):
             raise DataError(f"{self.path} holds no run (no recipe.json); train one with: mien train") from None
         except ValidationError as error:
             raise DataError(f"{path} is damaged: {error.errors()[0]['msg']}") from None
+        except ValueError as error:
+            raise DataError(f"{path} is damaged: {error}") from None
+
+    def recipe(self) -> Recipe:
+        """The recipe of a run that trains a reader of expressions; raises DataError on any other."""
+        plan = self.plan()
+        if isinstance(plan, DetectorRecipe):
+            raise DataError(f"{self.path} trains a face detector; name a run that trains a reader of expressions")
+        return plan
 
     def about(self) -> dict[str, Any]:
         """run.json; empty where there is none."""
@@ -204,7 +213,7 @@ class RunFolder:
         net = build(self.recipe().model).eval()
         return net, self.load_best(net)
 
-    def load_best(self, net: Network) -> int:
+    def load_best(self, net: nn.Module) -> int:
         """Put the averaged weights of the best validation accuracy into `net`; returns their epoch from 1."""
         if not self.weights.exists():
             raise ModelError(f"{self.path} holds no weights: it is no run folder, or no epoch is complete")
@@ -232,7 +241,7 @@ def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
     return (p for group in optimizer.param_groups for p in group["params"])
 
 
-def _load(net: Network, prefix: str, tensors: dict[str, Tensor], path: Path) -> None:
+def _load(net: nn.Module, prefix: str, tensors: dict[str, Tensor], path: Path) -> None:
     try:
         net.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     except RuntimeError:

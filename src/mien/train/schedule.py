@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from mien.train.recipe import OptimTable, Recipe
+from mien.train.recipe import LoopTable, OptimTable, Recipe
 
 
-def learning_rate(epoch: float, optim: OptimTable) -> float:
+def learning_rate(epoch: float, optim: LoopTable) -> float:
     """Linear warm-up, then the peak rate or half a cosine to zero (Loshchilov and Hutter 2017); `epoch` from 0,
     with fractions."""
     if epoch < optim.warmup_epochs:

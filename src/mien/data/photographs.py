@@ -1,0 +1,106 @@
+"""Photographs in which the faces are marked: what the face detector learns from and is measured on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import DataError, MissingExtraError
+
+Part = Literal["train", "validation"]
+
+HELD_OUT = 0.15
+"""Share of the photographs that is kept for validation, chosen by their hash: adding others moves none."""
+
+_COLUMNS = ("image", "faces", "landmarks", "ignore")
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One picture, encoded, with what is known to be in it, in pixels and float32.
+
+    `boxes` (n, 4) x1 y1 x2 y2, may reach past the border; `landmarks` (n, 5, 2): right eye, left eye, nose, right and
+    left corner of the mouth, as the person has them; `ignore` (m, 4) boxes that are neither face nor background.
+    `kind` is the collection's own word for it, `source` names it to people.
+    """
+
+    encoded: bytes
+    boxes: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    ignore: NDArray[np.float32]
+    kind: str
+    source: str
+
+    @property
+    def sha256(self) -> str:
+        """Of the encoded picture."""
+        return hashlib.sha256(self.encoded).hexdigest()
+
+    @property
+    def part(self) -> Part:
+        """Where this picture belongs; the same on every machine."""
+        return "validation" if int(self.sha256[:8], 16) < HELD_OUT * 2**32 else "train"
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """The picture `(H, W, 3)` uint8 RGB; raises DataError where it cannot be decoded."""
+        image = cv2.imdecode(np.frombuffer(self.encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+        if image is None:
+            raise DataError(f"{self.source} cannot be decoded; it should be a JPEG or PNG picture")
+        return np.asarray(image, np.uint8)
+
+
+def read(path: Path) -> list[Photograph]:
+    """All photographs of a Parquet file with the columns `image` (bytes), `faces` (lists of x1, y1, x2, y2 in
+    pixels), `landmarks` (for every face five x, y, flat or nested), `ignore` (boxes) and, if it likes, `kind`.
+
+    Raises DataError, with the row, where the file is anything else.
+    """
+    try:
+        import polars as pl
+    except ImportError:
+        raise MissingExtraError("reading Parquet", "table") from None
+    try:
+        schema = pl.read_parquet_schema(path)
+        if missing := [name for name in _COLUMNS if name not in schema]:
+            raise DataError(f"{path} should have the columns {', '.join(_COLUMNS)}; it lacks {', '.join(missing)}")
+        table = pl.read_parquet(path, columns=[*_COLUMNS, *(["kind"] if "kind" in schema else [])])
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+    found = []
+    for i, row in enumerate(table.iter_rows(named=True)):
+        source = f"{path.name}:{i}"
+        boxes, ignore = (_boxes(source, name, row[name]) for name in ("faces", "ignore"))
+        landmarks = _floats(source, "landmarks", row["landmarks"]).reshape(-1, 5, 2)
+        if len(landmarks) != len(boxes):
+            raise DataError(
+                f"{source}: {len(boxes)} faces but landmarks of {len(landmarks)}; every face needs its five"
+            )
+        found.append(Photograph(row["image"] or b"", boxes, landmarks, ignore, row.get("kind") or "", source))
+    if not found:
+        raise DataError(f"{path} holds no photographs")
+    return found
+
+
+def _boxes(source: str, name: str, value: Sequence[Any] | None) -> NDArray[np.float32]:
+    boxes = _floats(source, name, value).reshape(-1, 4)
+    if (boxes[:, 2:] <= boxes[:, :2]).any():
+        raise DataError(f"{source}: {name} holds an empty box; boxes are x1, y1, x2, y2 with x1 < x2 and y1 < y2")
+    return boxes
+
+
+def _floats(source: str, name: str, value: Sequence[Any] | None) -> NDArray[np.float32]:
+    each = {"faces": 4, "ignore": 4, "landmarks": 10}[name]
+    try:
+        numbers = np.array(value or [], np.float32)
+    except (TypeError, ValueError):
+        numbers = np.full(1, np.nan, np.float32)
+    if numbers.size % each or not np.isfinite(numbers).all():
+        raise DataError(f"{source}: {name} should be lists of {each} numbers")
+    return numbers

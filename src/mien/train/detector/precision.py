@@ -1,0 +1,54 @@
+"""Average precision: one number for how well boxes are found, at every threshold at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Result = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+"""Of one picture: found scores (k,), best first, and boxes (k, 4); true boxes (n, 4); boxes to ignore (m, 4)."""
+
+
+def average_precision(results: Sequence[Result], overlap: float = 0.5) -> float:
+    """Area under the curve of precision over recall, precision made falling (Everingham et al. 2010, every point);
+    1 where there is nothing to find and nothing found.
+
+    Best first, a found box takes the true box of the largest intersection over union, if that reaches `overlap` and
+    nobody took it; failing that, one that lies mostly in a box to ignore does not count.
+    """
+    scores, hits = [], []
+    faces = sum(len(truth) for _, _, truth, _ in results)
+    for found, boxes, truth, ignore in results:
+        shares = _shared(boxes, truth)
+        iou = shares / np.maximum(_areas(boxes)[:, None] + _areas(truth)[None] - shares, 1e-6)
+        ignored = np.asarray(np.any(_shared(boxes, ignore) > 0.5 * _areas(boxes)[:, None], axis=1))
+        free = [True] * len(truth)
+        for i, score in enumerate(found):
+            best = int(np.argmax(np.where(free, iou[i], -1.0))) if len(truth) else -1
+            hit = best >= 0 and bool(free[best]) and iou[i, best] >= overlap
+            if hit:
+                free[best] = False
+            elif ignored[i]:
+                continue
+            scores.append(score)
+            hits.append(hit)
+    if not faces:
+        return float(not scores)
+    order = np.argsort(-np.array(scores, np.float64), kind="stable")
+    right = np.cumsum(np.array(hits, np.int64)[order])
+    precision = right / np.arange(1, len(right) + 1)
+    falling = np.maximum.accumulate(precision[::-1])[::-1]
+    return float((falling * np.diff(right, prepend=0)).sum() / faces)
+
+
+def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1), np.float32)
+
+
+def _shared(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Area `(n, m)` that each two boxes have in common."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    return np.asarray(np.prod(np.maximum(high - low, 0), axis=2), np.float32)

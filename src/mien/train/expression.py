@@ -1,0 +1,81 @@
+"""The lesson of reading expressions: crops and their labels, augmented, mixed and taught."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mien.train import material
+from mien.train.augment import augment
+from mien.train.batches import Batch
+from mien.train.device import mixed_precision, predict_logits
+from mien.train.lesson import Step
+from mien.train.mix import mix
+from mien.train.nets import build, normalise, resize
+from mien.train.recipe import Recipe
+from mien.train.schedule import size_at, strength_at
+from mien.train.start import start
+from mien.train.world import World
+
+
+class ExpressionLesson:
+    """See `mien.train.lesson.Lesson`. Raises DataError where the prepared set cannot be learned from."""
+
+    def __init__(self, recipe: Recipe, data_folder: Path, world: World) -> None:
+        self._recipe, self._world = recipe, world
+        self._rows = material.load(recipe, data_folder)
+        self.net: nn.Module = build(recipe.model)
+        start(self.net, recipe)
+        self.net.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return self._rows.facts()
+
+    def open(self) -> None:
+        optim, device = self._recipe.optim, self._world.device
+        self._batches = material.serve(self._rows, self._recipe, self._world)
+        online = optim.distillation > 0 and optim.teach_views == "augmented"
+        self._teachers = material.teachers(optim.teachers, device) if online else []
+
+    @property
+    def batch_size(self) -> int:
+        return self._batches.batch_size
+
+    @property
+    def steps(self) -> int:
+        return len(self._batches)
+
+    def size(self, epoch: int) -> int:
+        return size_at(self._recipe, epoch)
+
+    def shuffled(self, epoch: int, order: torch.Generator, draws: torch.Generator) -> Iterator[Batch]:
+        return self._batches.shuffled(order, draws)
+
+    def step(self, running: nn.Module, batch: Batch, epoch: int, draws: torch.Generator) -> Step:
+        recipe, device = self._recipe, self._world.device
+        optim, size = recipe.optim, self.size(epoch)
+        table = recipe.augment.scaled(strength_at(epoch, optim))
+        targets = batch.targets
+        images = resize(batch.images, size) if recipe.augment.once else augment(batch.images, size, table, draws)
+        if epoch < recipe.mix.until * optim.epochs:
+            images, targets = mix(images, targets, recipe.mix, draws)
+        if self._teachers:
+            said = targets[0].sum(1, keepdim=True) * material.teach(images, self._teachers, device)
+            targets = (torch.lerp(targets[0], said, optim.distillation), *targets[1:])
+        with mixed_precision(device):
+            outputs = running(normalise(images).contiguous(memory_format=torch.channels_last))
+        losses = [F.cross_entropy(output.float(), target) for output, target in zip(outputs, targets, strict=False)]
+        right = (outputs[0].argmax(1) == batch.labels).float().mean()
+        loss = losses[0] + optim.vote_weight * losses[1] if len(losses) > 1 else losses[0]
+        return Step(loss, losses[0].detach(), right)
+
+    def validate(self, average: nn.Module) -> tuple[float, float]:
+        rows = self._rows.validation
+        logits = predict_logits(average, rows.images, self._recipe.model.input_size, self._world.device)
+        truth = torch.from_numpy(rows.labels)
+        return float(F.cross_entropy(logits, truth)), float((logits.argmax(1) == truth).float().mean())
