@@ -219,12 +219,15 @@ class SceneTable(_Table):
 
     sizes: tuple[Annotated[int, Field(ge=64, le=1024, multiple_of=32)], ...] = (256, 256, 256, 320, 448)
     """Sides of the square training pictures, one drawn for each batch."""
-    tiles: tuple[Share, ...] = (0.25, 0.4, 0.35)
+    tiles: tuple[Share, ...] = (0.4, 0.35, 0.25)
     """Odds of one photograph in a picture, of 2 x 2 (mosaic, Bochkovskiy et al. 2020), of 3 x 3."""
     smallest: Positive = 9.0
     """Side in pixels of the smallest faces drawn; smaller ones count neither as faces nor as background."""
     largest: Share = 0.95
     """Side of the largest faces drawn, as a share of their tile's."""
+    close: Share = 0.4
+    """Share of the photographs whose face is drawn large, from a third of its tile up, all sides alike; over the others
+    the logarithm of the side is even."""
     tilt: Annotated[float, Field(ge=0, le=180)] = 60.0
     """Largest turn in degrees, either way."""
     upright: Share = 0.5

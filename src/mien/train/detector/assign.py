@@ -13,7 +13,7 @@ from mien.train.detector.net import STRIDES
 _REACH = 2.5
 """Cells whose centre is nearer to a face's centre than this many strides may answer for it, however small it is."""
 _CANDIDATES = 10
-BOX_WEIGHT, LANDMARK_WEIGHT = 2.0, 3.0
+BOX_WEIGHT, LANDMARK_WEIGHT = 2.0, 5.0
 
 
 @dataclass(frozen=True)

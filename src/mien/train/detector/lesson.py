@@ -27,7 +27,7 @@ from mien.train.recipe import DetectorRecipe
 from mien.train.run_folder import RunFolder
 from mien.train.world import World
 
-VALIDATION_SIZE = 320
+MAX_VALIDATION_SIZE = 320
 _VALIDATION_SEED = 20131
 _MIN_SCORE, _MAX_FACES = 0.02, 100
 Batch = tuple[NDArray[np.uint8], Truth]
@@ -107,7 +107,7 @@ class DetectorLesson:
     @torch.no_grad()
     def validate(self, average: nn.Module) -> tuple[float, float]:
         losses, results = [], []
-        cells = self._cells_of(VALIDATION_SIZE)
+        cells = self._cells_of(self._scenes[0].image.shape[0])
         for first in range(0, len(self._scenes), 32):
             scenes = self._scenes[first : first + 32]
             outputs = self._outputs(average, np.stack([scene.image for scene in scenes])).float()
@@ -133,8 +133,9 @@ class DetectorLesson:
 def _examination(held_out: list[Photograph], recipe: DetectorRecipe) -> list[Scene]:
     """One scene around every held-out photograph, the same in every run of the same recipe."""
     studio = Studio(held_out, np.empty((0, 48, 48), np.uint8), recipe.augment)
+    size = min(MAX_VALIDATION_SIZE, max(recipe.augment.sizes))
     seeds = (np.random.default_rng([_VALIDATION_SEED, i]) for i in range(len(held_out)))
-    return [studio.compose(i, VALIDATION_SIZE, rng) for i, rng in enumerate(seeds)]
+    return [studio.compose(i, size, rng) for i, rng in enumerate(seeds)]
 
 
 def _truth(scenes: list[Scene]) -> Truth:

@@ -13,13 +13,34 @@ Result = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], ND
 
 def average_precision(results: Sequence[Result], overlap: float = 0.5) -> float:
     """Area under the curve of precision over recall, precision made falling (Everingham et al. 2010, every point);
-    1 where there is nothing to find and nothing found.
+    1 where there is nothing to find and nothing found."""
+    faces = sum(len(truth) for _, _, truth, _ in results)
+    scores, hits = _judged(results, overlap)
+    if not faces:
+        return float(not len(scores))
+    right = np.cumsum(hits)
+    precision = right / np.arange(1, len(right) + 1)
+    falling = np.maximum.accumulate(precision[::-1])[::-1]
+    return float((falling * np.diff(right, prepend=0)).sum() / faces)
+
+
+def score_at_false_alarms(results: Sequence[Result], rate: float, overlap: float = 0.3) -> float:
+    """The least score that leaves at most `rate` false alarms per picture."""
+    scores, hits = _judged(results, overlap)
+    alarms = scores[~hits]
+    allowed = int(rate * len(results))
+    if len(alarms) <= allowed:
+        return float(scores.min(initial=1.0))
+    return float(scores[scores > alarms[allowed]].min(initial=1.0))
+
+
+def _judged(results: Sequence[Result], overlap: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Scores of all found boxes that count, best first, and which of them are faces.
 
     Best first, a found box takes the true box of the largest intersection over union, if that reaches `overlap` and
     nobody took it; failing that, one that lies mostly in a box to ignore does not count.
     """
     scores, hits = [], []
-    faces = sum(len(truth) for _, _, truth, _ in results)
     for found, boxes, truth, ignore in results:
         shares = _shared(boxes, truth)
         iou = shares / np.maximum(_areas(boxes)[:, None] + _areas(truth)[None] - shares, 1e-6)
@@ -34,13 +55,8 @@ def average_precision(results: Sequence[Result], overlap: float = 0.5) -> float:
                 continue
             scores.append(score)
             hits.append(hit)
-    if not faces:
-        return float(not scores)
     order = np.argsort(-np.array(scores, np.float64), kind="stable")
-    right = np.cumsum(np.array(hits, np.int64)[order])
-    precision = right / np.arange(1, len(right) + 1)
-    falling = np.maximum.accumulate(precision[::-1])[::-1]
-    return float((falling * np.diff(right, prepend=0)).sum() / faces)
+    return np.array(scores, np.float64)[order], np.array(hits, np.bool_)[order]
 
 
 def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

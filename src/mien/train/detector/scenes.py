@@ -86,6 +86,8 @@ class Studio:
             face = boxes[int(rng.integers(len(boxes)))]
             center, extent = (face[:2] + face[2:]) / 2, float(np.sqrt(np.prod(face[2:] - face[:2])))
             wanted = math.exp(rng.uniform(math.log(table.smallest), math.log(table.largest * side)))
+            if rng.random() < table.close:
+                wanted = side * rng.uniform(min(1 / 3, table.largest), table.largest)
         else:
             full = self._shrunk[index][0].shape
             center, extent = np.array([full[1], full[0]]) * rng.uniform(0.3, 0.7, 2), float(max(full[:2]))
