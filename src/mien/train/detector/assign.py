@@ -80,7 +80,7 @@ def costs(outputs: Tensor, cells: Cells, truth: Truth) -> Costs:
     image, cell, face, overlap = assign(logits.detach(), boxes.detach(), cells, truth)
     target = torch.zeros_like(logits)
     target[image, cell] = overlap
-    weight = 0.75 * torch.sigmoid(logits.detach()).square() * ~_ignored(cells, truth, logits)
+    weight = torch.sigmoid(logits.detach()).square() * ~_ignored(cells, truth, logits)
     weight[image, cell] = overlap.clamp(min=0.3)  # in the beginning no box overlaps, and the score would learn nothing
     score = (F.binary_cross_entropy_with_logits(logits, target, reduction="none") * weight).sum()
 

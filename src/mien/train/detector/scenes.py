@@ -66,7 +66,7 @@ class Studio:
         return Scene(expose(image, table, rng), faces.boxes, faces.landmarks, faces.ignore)
 
     def _another(self, rng: np.random.Generator) -> int:
-        among = self._peopled if len(self._peopled) and (rng.random() < 0.85 or not len(self._empty)) else self._empty
+        among = self._peopled if len(self._peopled) and (rng.random() < 0.75 or not len(self._empty)) else self._empty
         return int(rng.choice(among))
 
     def _background(self, size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
