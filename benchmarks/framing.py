@@ -1,8 +1,8 @@
 """Where do faces lie in FER2013? The measurement behind the template of `mien.crop`.
 
-    python benchmarks/framing.py --data sets/fer2013 --detector-weights yunet_n_dynamic.onnx
+    python benchmarks/framing.py --data sets/fer2013
 
-Runs YuNet over training images, enlarged four times and continued at their borders, and prints the median place
+Runs the detector over training images, enlarged four times and continued at their borders, and prints the median place
 and the spread of every landmark as shares of the image's side.
 """
 
@@ -16,8 +16,7 @@ import numpy as np
 from rich.progress import track
 
 from mien.data import prepared
-from mien.detect import YuNet
-from mien.fetch import yunet
+from mien.detect import DETECTORS, load_detector
 
 ENLARGE, MARGIN, MIN_SCORE = 4, 16, 0.75
 
@@ -25,13 +24,14 @@ ENLARGE, MARGIN, MIN_SCORE = 4, 16, 0.75
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a prepared set of FER2013")
+    parser.add_argument("--detector", choices=DETECTORS, default="mien")
     parser.add_argument("--detector-weights", type=Path, default=None)
     parser.add_argument("--images", type=int, default=5000)
     args = parser.parse_args()
 
     train = prepared.load(args.data).split("train")
     chosen = np.random.default_rng(0).permutation(len(train))[: args.images]
-    detector = YuNet(args.detector_weights or yunet())
+    detector = load_detector(args.detector, args.detector_weights)
     side = train.images.shape[1]
     found = []
     for image in track(train.images[chosen], "detecting"):

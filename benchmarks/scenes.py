@@ -1,6 +1,6 @@
 """The end-to-end proof: is a face read as well inside a large picture as its own crop is?
 
-    python benchmarks/scenes.py --data sets/fer2013 --detector-weights yunet_n_dynamic.onnx --json scenes.json
+    python benchmarks/scenes.py --data sets/fer2013 --json scenes.json
 
 Pastes the PublicTest faces of FER2013 into generated 1280x720 scenes, at several sizes and turned by up to 25
 degrees, detects, crops and classifies them as any user would, and compares with classifying the original crops

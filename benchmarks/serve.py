@@ -1,6 +1,6 @@
 """How many viewers one `mien serve` carries: real WebSocket clients that send pictures at a steady rate.
 
-    python benchmarks/serve.py --detector-weights yunet_n_dynamic.onnx --json docs/numbers/serve.json
+    python benchmarks/serve.py --json docs/numbers/serve.json
 
 Every viewer sends 640x480 JPEGs of a photograph that drifts, and does not wait for answers. Latency is from before a
 frame is sent until its answer is there, for the frames that were read; a frame for which a newer one was read instead

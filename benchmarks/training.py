@@ -93,6 +93,7 @@ def main() -> None:
     args = parser.parse_args()
 
     recipe = read("base", ("optim.epochs=1", "optim.warmup_epochs=0", "optim.sizes=[]", "optim.lr=0.01"))
+    assert isinstance(recipe, Recipe)
     whole, workers = prepared.load(args.data), os.cpu_count() or 1
     train = whole.split("train").take(np.arange(args.images))
     some = np.concatenate([np.flatnonzero(whole.splits == "train")[: args.images],

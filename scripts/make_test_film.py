@@ -1,6 +1,6 @@
 """Make a film of which all is known: who is where and shows what at every moment, written beside it as JSON.
 
-    python scripts/make_test_film.py film.mp4 --data sets/fer2013 --detector-weights yunet_n_dynamic.onnx
+    python scripts/make_test_film.py film.mp4 --data sets/fer2013
 
 22 seconds at 30000/1001 frames a second, with a tone that rises by a semitone every second. First shot: A walks past
 in front of B, and C leaves by the right side and comes back after some seconds. Then a hard cut to A and B elsewhere.
@@ -339,10 +339,7 @@ if __name__ == "__main__":
     parser.add_argument("path", type=Path)
     parser.add_argument("--size", default="1280x720")
     parser.add_argument("--data", type=Path, default=None, help="a prepared set of FER2013")
-    parser.add_argument("--detector-weights", type=Path, default=None, help="YuNet's file, to find the faces too")
     given = parser.parse_args()
     wide, tall = (int(side) for side in given.size.split("x"))
-    readers = [mien.load(detector="haar")]
-    if given.detector_weights:
-        readers.append(mien.load(detector_weights=given.detector_weights))
+    readers = [mien.load(detector=detector) for detector in ("haar", "mien")]
     make_film(given.path, readers, prepared.load(given.data) if given.data else None, (wide, tall))

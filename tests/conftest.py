@@ -16,6 +16,9 @@ from mien.labels import LABELS
 from mien.models import Card
 
 if TYPE_CHECKING:
+    from browser import Server as Site
+    from browser import Watched
+    from playwright.sync_api import Browser, Playwright
     from serving import Server
 
     from mien.analyzer import Analyzer
@@ -96,3 +99,38 @@ def server(analyzer: Analyzer) -> Iterator[Server]:
 
     with serving(analyzer) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """One without a camera."""
+    from browser import chromium
+
+    with chromium(playwright) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """`mien serve` as a process of its own, for a whole file of tests."""
+    from browser import serving
+
+    with serving() as site:
+        yield site
+
+
+@pytest.fixture
+def tab(browser: Browser, site: Site) -> Iterator[Watched]:
+    """The page in the browser; at the end it has complained about nothing."""
+    from browser import watching
+
+    with watching(browser, site) as tab:
+        yield tab

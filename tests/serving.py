@@ -97,7 +97,7 @@ class Gate:
 
     def __init__(self, analyzer: Analyzer) -> None:
         self._inner = analyzer.detector
-        self.name, self.note = self._inner.name, self._inner.note
+        self.name = self._inner.name
         self.widths: list[int] = []
         self.open = threading.Event()
 

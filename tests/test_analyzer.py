@@ -27,9 +27,12 @@ def test_the_astronaut_smiles(analyzer: mien.Analyzer, astronaut: NDArray[np.uin
     assert faces.probs.sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_the_astronaut_smiles_for_yunet(shared: Path, astronaut: NDArray[np.uint8]) -> None:
-    analyzer = mien.load(detector_weights=shared / "models" / "yunet_n_dynamic.onnx")
-    assert analyzer.analyze(astronaut).labels() == ["happy"]
+@pytest.mark.parametrize("weights", [None, "yunet_n_dynamic.onnx"])
+def test_the_astronaut_smiles_for_every_network(
+    weights: str | None, request: pytest.FixtureRequest, astronaut: NDArray[np.uint8]
+) -> None:
+    file = request.getfixturevalue("shared") / "models" / weights if weights else None
+    assert mien.load(detector_weights=file).analyze(astronaut).labels() == ["happy"]
 
 
 def test_path_and_array_agree(analyzer: mien.Analyzer, astronaut: NDArray[np.uint8], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from mien.cli import app
 from mien.crop import crop_faces
 from mien.data import audit_page, prepared
 from mien.data.audit import audit, find_faceless
+from mien.data.near import mirror
 from mien.data.prepared import PreparedSet, image_hash
 from mien.detect import Haar
 from mien.errors import InputError
@@ -38,6 +39,7 @@ ROWS = [
     (compressed(D), "neutral", "train"),  # 9: nearly 8
     (E, "surprise", "train"),  # 10
     (GREY, "surprise", "test"),  # 11
+    (mirror(E), "sad", "validation"),  # 12: mirrored 10, under another name
 ]
 
 
@@ -72,20 +74,23 @@ def face() -> NDArray[np.uint8]:
 def test_everything_that_was_put_in_is_found(data: PreparedSet) -> None:
     found = audit(data, unusable=["x.png is empty"])
     assert sorted(group.tolist() for group in found.copies) == [[0, 1], [3, 4]]
-    assert found.near.tolist() == [[0, 2], [3, 5], [6, 7], [8, 9]]
+    assert found.near.tolist() == [[0, 2], [3, 5], [6, 7], [8, 9], [10, 12]]
+    assert found.near[found.mirrored].tolist() == [[10, 12]]
     assert [group.tolist() for group in found.conflicts] == [[0, 1]]
-    assert found.near[found.near_conflicts].tolist() == [[3, 5]]
+    assert found.near[found.near_conflicts].tolist() == [[3, 5], [10, 12]]
     leaks = {(leak.earlier, leak.later): leak for leak in found.leaks}
-    assert leaks["train", "validation"].pairs.tolist() == [[0, 2]]
-    assert leaks["train", "validation"].exact.tolist() == [False]
+    assert leaks["train", "validation"].pairs.tolist() == [[0, 2], [10, 12]]
+    assert leaks["train", "validation"].exact.tolist() == [False, False]
+    assert leaks["train", "validation"].mirrored.tolist() == [False, True]
     assert leaks["train", "test"].pairs.tolist() == [[3, 4], [3, 5]]
     assert leaks["train", "test"].exact.tolist() == [True, False]
+    assert not leaks["train", "test"].mirrored.any()
     assert leaks["validation", "test"].pairs.tolist() == [[6, 7]]
     assert found.blank.tolist() == [11]
     assert found.voted_faceless is not None
     assert found.voted_faceless.tolist() == [11], "half of the votes is not most of them"
     assert found.faceless is None
-    assert found.removable.tolist() == [0, 1, 3, 9]
+    assert found.removable.tolist() == [0, 1, 3, 9, 10]
     assert found.balance[:, LABELS.index("happy")].tolist() == [1, 1, 2]
     assert found.balance.sum() == len(data)
     json.dumps(found.to_dict())
@@ -130,6 +135,9 @@ def test_the_page_shows_pairs_side_by_side(data: PreparedSet) -> None:
         assert 'src="data:image/png;base64,' in figure
         assert f">{label}</b>" in figure
         assert f"{split} {row}<" in figure
+    mirrored = page[page.index("<h2>Mirrored copies") :]
+    assert "train 10<" in mirrored and "validation 12<" in mirrored and "1.00, mirrored<" in mirrored
+    assert "0 of them are in train pixel by pixel, 1 mirrored, the others nearly" in page
     assert "x.png is empty" in page
     assert "<b>made" not in page, "what comes from files is escaped"
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page), "nothing is loaded from elsewhere"
@@ -168,16 +176,19 @@ def test_the_command_prints_and_writes(data: PreparedSet, tmp_path: Path) -> Non
     done = run(tmp_path / "set", "--html", tmp_path / "out" / "a.html", "--json", tmp_path / "a.json")
     assert done.exit_code == 0, done.output
     rows = lines(done)
-    assert "test images also in train 2 1 exactly, 1 nearly" in rows
+    assert "test images also in train 2 1 exact, 1 near, 0 mirrored" in rows
+    assert "validation images also in train 2 0 exact, 1 near, 1 mirrored" in rows
     assert "near copies 4 pairs" in rows
+    assert "mirrored copies 1 pairs" in rows
     assert "could not be used 2 images" in rows
-    assert "removed by prepare --dedupe 4 training images" in rows
+    assert "removed by prepare --dedupe 5 training images" in rows
     assert "disgust none none none" in rows
     assert (tmp_path / "out" / "a.html").read_text("utf-8").startswith("<!doctype html>")
     told = json.loads((tmp_path / "a.json").read_text())
     assert told["manifest_sha256"] == prepared.manifest_hash(tmp_path / "set")
     assert told["near_copies"][1]["rows"] == [3, 5]
     assert told["near_copies"][1]["labels_differ"] is True
+    assert [pair["mirrored"] for pair in told["near_copies"]] == [False] * 4 + [True]
     assert told["unusable"] == ["x.png is empty", "y.png is empty"]
     assert "no_face" in told
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from mien import models
 from mien.detect import Detector, Haar, YuNet, load_detector, suppress
 from mien.errors import ModelError
 
@@ -17,9 +18,11 @@ FACE = (224, 120)
 """Where the astronaut's face is in scikit-image's picture."""
 
 
-@pytest.fixture
-def yunet(shared: Path) -> YuNet:
-    return YuNet(shared / "models" / "yunet_n_dynamic.onnx", threads=1)
+@pytest.fixture(params=["mien", "yunet"])
+def network(request: pytest.FixtureRequest) -> Detector:
+    if request.param == "mien":
+        return load_detector("mien", threads=1)
+    return YuNet(request.getfixturevalue("shared") / "models" / "yunet_n_dynamic.onnx", threads=1)
 
 
 def check_astronaut(detector: Detector, image: NDArray[np.uint8], scale: float = 1.0) -> None:
@@ -42,9 +45,24 @@ def test_haar_finds_the_face(astronaut: NDArray[np.uint8]) -> None:
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.6])
-def test_yunet_finds_the_face_at_any_size(yunet: YuNet, astronaut: NDArray[np.uint8], scale: float) -> None:
+def test_a_network_finds_the_face_at_any_size(network: Detector, astronaut: NDArray[np.uint8], scale: float) -> None:
     image = np.asarray(cv2.resize(astronaut, None, fx=scale, fy=scale), np.uint8)
-    check_astronaut(yunet, image, scale)
+    check_astronaut(network, image, scale)
+
+
+@pytest.mark.parametrize("degrees", [15, -30, 45])
+def test_a_network_finds_a_tilted_face(network: Detector, astronaut: NDArray[np.uint8], degrees: float) -> None:
+    turn = cv2.getRotationMatrix2D(FACE, degrees, 1)
+    image = np.asarray(cv2.warpAffine(astronaut, turn, (512, 512), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    faces = network.detect(image)
+    eyes = np.array([[203, 104], [247, 104]]) @ turn[:, :2].T + turn[:, 2]
+    assert np.abs(faces.landmarks[0, :2] - eyes).max() < 10
+
+
+def test_the_detector_in_the_package_is_small() -> None:
+    model = models.load_detector()
+    assert len(model.weights) <= 500_000
+    assert model.card.licence == "MIT"
 
 
 @pytest.mark.parametrize("degrees", [25, -25])
@@ -57,19 +75,19 @@ def test_haar_finds_a_tilted_face_and_its_landmarks(astronaut: NDArray[np.uint8]
     assert np.abs(faces.landmarks[0, :2] - eyes).max() < 12
 
 
-def test_no_face_in_a_blank_picture(yunet: YuNet) -> None:
-    for detector in (yunet, Haar()):
+def test_no_face_in_a_blank_picture(network: Detector) -> None:
+    for detector in (network, Haar()):
         assert len(detector.detect(np.full((100, 130, 3), 127, np.uint8))) == 0
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 900), (2000, 3), (33, 31)])
-def test_odd_sizes_are_taken(yunet: YuNet, shape: tuple[int, int]) -> None:
-    for detector in (yunet, Haar()):
+def test_odd_sizes_are_taken(network: Detector, shape: tuple[int, int]) -> None:
+    for detector in (network, Haar()):
         assert detector.detect(np.zeros((*shape, 3), np.uint8)).height == shape[0]
 
 
-def test_threads_share_a_detector(yunet: YuNet, astronaut: NDArray[np.uint8]) -> None:
-    for detector in (yunet, Haar()):
+def test_threads_share_a_detector(network: Detector, astronaut: NDArray[np.uint8]) -> None:
+    for detector in (network, Haar()):
         with ThreadPoolExecutor(4) as pool:
             results = list(pool.map(detector.detect, [astronaut] * 8))
         assert all(np.array_equal(r.boxes, results[0].boxes) for r in results)
@@ -105,7 +123,11 @@ def test_wrong_names_and_files_are_refused(tmp_path: Path, tiny_model: Path) -> 
     with pytest.raises(ModelError, match="cannot read detector weights"):
         load_detector("yunet", tmp_path / "missing.onnx")
     with pytest.raises(ModelError, match="is no YuNet"):
+        load_detector("yunet", tiny_model)
+    with pytest.raises(ModelError, match=r"card of .* is broken"):
         load_detector(None, tiny_model)
+    with pytest.raises(ModelError, match=r"a model is NAME\.onnx and NAME\.json"):
+        load_detector("mien", tmp_path / "missing.onnx")
     (tmp_path / "text.onnx").write_text("hello")
     with pytest.raises(ModelError, match="no ONNX network"):
         load_detector(None, tmp_path / "text.onnx")

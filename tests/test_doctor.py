@@ -70,8 +70,8 @@ def test_what_is_in_use(run: Run) -> None:
     assert "CPUExecutionProvider" in checks["providers"]["finding"]
     assert checks["cache"]["status"] == "ok"
     assert checks["model"]["status"] == ("ok" if models.DEFAULT in models.shipped() else "error")
-    assert checks["detector"]["status"] == "warning", "the fallback"
-    assert "haar" in checks["detector"]["finding"]
+    assert checks["detector"]["status"] == "ok"
+    assert "parameters" in checks["detector"]["finding"]
 
 
 def test_people_get_lines(run: Run) -> None:
@@ -123,7 +123,6 @@ def test_fetch_prints_where_the_file_lies(run: Run, shared: Path, tmp_path: Path
     shutil.copy(weights, tmp_path / "home")
     code, out, err = run("fetch")
     assert (code, Path(out.strip()), err) == (0, tmp_path / "home" / weights.name, "")
-    assert findings(run)["detector"] == {"name": "detector", "status": "ok", "finding": "yunet"}
 
 
 def test_fetch_says_in_one_sentence_why_not(run: Run, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,26 @@ def test_the_temperature_makes_the_validation_split_likeliest(data: Path, export
         return float(-np.log(chosen).mean())
 
     assert nll(model.card.temperature) < min(nll(model.card.temperature * f) for f in (0.8, 1.25))
+
+
+def test_rare_labels_are_given_their_due(run: RunFolder, tmp_path: Path) -> None:
+    everything = striped()
+    frequent = (everything.labels != 2) | (np.arange(len(everything.labels)) % 4 < 1)  # a quarter of the third label
+    folder = saved(tmp_path / "set", everything.take(np.flatnonzero(frequent)))
+    about = run.about()
+    run_there = RunFolder(tmp_path / "run")
+    shutil.copytree(run.path, run_there.path)
+    about["data"]["sha256"] = prepared.manifest_hash(folder)
+    (run_there.path / "run.json").write_text(json.dumps(about))
+    plain, even = (export([run_there.path], folder, tmp_path / f"{k}.onnx", "small", strength=k) for k in (0.0, 0.5))
+    rows = prepared.load(folder)
+    crops = rows.split("validation").images
+    before, after = (Classifier(models.load(one.weights), threads=1).logits(crops)[0] for one in (plain, even))
+    shares = np.bincount(rows.split("train").labels, minlength=7) / len(rows.split("train"))
+    expected = -0.5 * plain.card.temperature * np.log(shares)
+    np.testing.assert_allclose(after - before, np.broadcast_to(expected, after.shape), atol=0.02)
+    assert (plain.card.balance, even.card.balance) == (0, 0.5)
+    assert expected.argmax() == 2
 
 
 def test_folding_changes_no_output() -> None:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from training_sets import SIZE, saved, small_recipe, striped
+from training_sets import SIZE, expression_recipe, saved, small_recipe, striped
 
 import mien
 from mien.data import prepared
@@ -28,7 +28,7 @@ from mien.train.fit import fit
 from mien.train.material import doubled
 from mien.train.mix import mix
 from mien.train.nets import build, normalise, to_input
-from mien.train.recipe import MixTable, OptimTable, Recipe, read
+from mien.train.recipe import MixTable, OptimTable, Recipe
 from mien.train.run_folder import Epoch, RunFolder, best
 from mien.train.schedule import learning_rate, size_at, strength_at
 from mien.train.start import start
@@ -408,7 +408,7 @@ def test_two_processes_learn_what_one_does(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_network_starts_from_the_shipped_model(tmp_path: Path) -> None:
-    recipe = read("finetune")
+    recipe = expression_recipe("finetune")
     net = build(recipe.model).eval()
     start(net, recipe)
     crops = np.random.default_rng(0).integers(0, 256, (4, 48, 48), np.uint8)

@@ -9,13 +9,18 @@ from mien.labels import (
     FER2013_ORDER,
     FERPLUS_COLUMNS,
     LABELS,
+    MAX_LABELS,
+    RESERVED,
     SPLITS,
     VOTE_LABELS,
     expression,
     find_label,
     find_split,
+    label_set,
+    ordered,
     split,
 )
+from mien.sinks import COLUMNS, columns
 
 
 def test_there_is_one_order_of_seven_and_all_others_are_permutations_of_it() -> None:
@@ -66,3 +71,33 @@ def test_every_split_is_a_name_for_itself_and_others_are_refused() -> None:
     assert find_split("tset") is None
     with pytest.raises(DataError, match=r"'tset' is not a split.*did you mean 'test'.*use train, validation"):
         split("tset")
+
+
+def test_labels_of_ones_own_have_one_order() -> None:
+    assert label_set(["Tired", "sad", " Open  Mouth", "angry"]) == ("angry", "sad", "open_mouth", "tired")
+    assert label_set(reversed(LABELS)) == LABELS
+    assert label_set(VOTE_LABELS) == ordered(reversed(VOTE_LABELS)) == VOTE_LABELS
+    assert len(label_set(f"label{k}" for k in range(MAX_LABELS))) == MAX_LABELS
+
+
+def test_no_label_can_be_taken_for_another_column_of_a_table() -> None:
+    assert set(COLUMNS) - {*LABELS, *(f"raw_{label}" for label in LABELS)} <= RESERVED
+    assert len(set(columns(("calm", "tired")))) == len(columns(("calm", "tired")))
+    for name in (*RESERVED, "raw_calm"):
+        with pytest.raises(DataError, match="is no name for a label, since"):
+            label_set(["calm", name])
+
+
+@pytest.mark.parametrize("names", [[], ["calm"], [f"label{k}" for k in range(MAX_LABELS + 1)]])
+def test_too_few_or_too_many_labels(names: list[str]) -> None:
+    with pytest.raises(DataError, match=rf"a set has 2 to 32 labels, not {len(names)} \("):
+        label_set(names)
+
+
+def test_a_name_means_a_label_of_the_set_before_one_of_ours() -> None:
+    own = ("happy", "calm", "tired")
+    assert expression("Calm", own) == "calm", "which would be neutral among ours"
+    assert expression("joy", own) == "happy"
+    assert (find_label("anger", own), expression("anger", own)) == (None, "angry"), "known, but none of the labels"
+    with pytest.raises(DataError, match="'tierd' is none of the labels \\(did you mean 'tired'"):
+        expression("tierd", own)

@@ -75,10 +75,38 @@ def test_binary_card(copy: Path) -> None:
         models.load(copy)
 
 
-def test_labels_that_are_not_ours(copy: Path) -> None:
-    edit_card(copy, labels=["happy", "sad"])
-    with pytest.raises(ModelError, match="labels should be angry, disgust"):
+def test_labels_of_somebodys_own(copy: Path) -> None:
+    crops = np.random.default_rng(0).integers(0, 255, (4, 48, 48), np.uint8)
+    plain = Classifier(models.load(copy)).probabilities(crops)
+    order = ["tired", "sad", "calm", "happy", "bored", "open", "shut"]
+    edit_card(copy, labels=order)
+    reader = Classifier(models.load(copy))
+    assert reader.labels == ("happy", "sad", "bored", "calm", "open", "shut", "tired"), (
+        "ours first, then by the alphabet"
+    )
+    moved = reader.probabilities(crops)
+    for k, label in enumerate(order):
+        np.testing.assert_allclose(moved[:, reader.labels.index(label)], plain[:, k], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["happy"], "labels: .*2 to 32 labels, not 1"),
+        (["happy", "happy"], "labels: .*there twice"),
+        (["happy", "Very Sad"], "labels: .*'Very Sad' is no name for a label"),
+    ],
+)
+def test_labels_that_cannot_be(copy: Path, labels: list[str], said: str) -> None:
+    edit_card(copy, labels=labels)
+    with pytest.raises(ModelError, match=said):
         models.load(copy)
+
+
+def test_another_number_of_labels_than_of_outputs(copy: Path) -> None:
+    edit_card(copy, labels=["happy", "sad"])
+    with pytest.raises(ModelError, match="2 labels for 7 outputs"):
+        Classifier(models.load(copy))
 
 
 def test_weights_of_another_card(copy: Path) -> None:

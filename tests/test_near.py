@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mien.crop import crop_faces, resize_crop
 from mien.data import near
-from mien.data.near import find_alike, likeness, repeats
+from mien.data.near import find_alike, likeness, mirror, repeats, signatures
 from mien.data.prepared import image_hash
 from mien.detect import Haar
 from mien.errors import DataError
@@ -64,6 +64,35 @@ def test_copies_and_near_copies_are_found_and_nothing_else(face: NDArray[np.uint
     assert alike.pairs.tolist() == sorted(alike.pairs.tolist())
 
 
+def test_mirrored_copies_are_found_and_told_from_near_ones(face: NDArray[np.uint8]) -> None:
+    others = [natural(seed) for seed in range(200)]
+    turned = mirror(face)
+    again = [turned, compressed(turned), moved(turned, 2, -1), mirror(others[7]), compressed(others[8])]
+    images = np.stack([face, *others, *again])
+    alike = find_alike(images, hashes(images))
+    found = dict(zip(map(tuple, alike.pairs.tolist()), alike.mirrored.tolist(), strict=True))
+    assert found == {
+        (0, 201): True, (0, 202): True, (0, 203): True, (8, 204): True, (9, 205): False,
+        (201, 202): False, (201, 203): False, (202, 203): False,
+    }  # fmt: skip
+    assert (alike.first == np.arange(len(images))).all(), "a mirror image has other pixels"
+
+
+def test_one_is_not_its_own_mirrored_copy(face: NDArray[np.uint8]) -> None:
+    symmetric = np.concatenate([face[:, :24], face[:, 23::-1]], 1)
+    images = np.stack([symmetric, natural(1), compressed(symmetric)])
+    alike = find_alike(images, hashes(images))
+    assert alike.pairs.tolist() == [[0, 2]]
+
+
+@pytest.mark.parametrize("size", [6, 7, 48])
+def test_the_signature_of_the_mirror_image_is_known(size: int) -> None:
+    images = np.stack([natural(seed, size) for seed in range(4)])
+    turned = np.stack([mirror(image) for image in images])
+    rows = np.arange(4)
+    assert signatures(turned, rows) == pytest.approx(signatures(images, rows) * near._mirror(size), abs=1e-5)
+
+
 @pytest.mark.parametrize("size", [7, 48, 100])
 def test_any_size_will_do(face: NDArray[np.uint8], size: int) -> None:
     images = np.stack([resize_crop(image, size) for image in (face, natural(1, 100), compressed(face, 90))])
@@ -110,6 +139,14 @@ def test_repeats_by_hand(face: NDArray[np.uint8]) -> None:
     leaks, doubles = repeats(splits, find_alike(images, hashes(images)))
     assert leaks.tolist() == [False, False, True, True, False, False, False, False, True]
     assert doubles.tolist() == [False, False, False, False, False, True, True, False, False]
+
+
+def test_mirrored_repeats_are_repeats(face: NDArray[np.uint8]) -> None:
+    images = np.stack([face, mirror(face), natural(1), mirror(natural(1)), natural(2)])
+    splits = np.array(["train", "test", "train", "train", "train"])
+    leaks, doubles = repeats(splits, find_alike(images, hashes(images)))
+    assert leaks.tolist() == [True, False, False, False, False]
+    assert doubles.tolist() == [False, False, False, True, False]
 
 
 def test_what_is_left_repeats_nowhere(face: NDArray[np.uint8]) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from training_sets import expression_recipe
 
 from mien.labels import LABELS, VOTE_LABELS
 from mien.train.nets import Block, ResidualNet, parameter_count
-from mien.train.recipe import ModelTable, read
+from mien.train.recipe import ModelTable
 
 torch.set_num_threads(1)
 SMALL = {"stem_width": 8, "widths": (8, 16), "depths": (1, 2), "squeeze_excite": (False, True)}
@@ -55,4 +56,4 @@ def test_shortcut_of_a_halving_block_drops_no_pixel() -> None:
 
 
 def test_base_is_small() -> None:
-    assert 1.2e6 < parameter_count(ResidualNet(read("base").model)) < 1.5e6
+    assert 1.2e6 < parameter_count(ResidualNet(expression_recipe("base").model)) < 1.5e6

@@ -124,15 +124,14 @@ def test_uncertain_below_the_limit(predict: Predict, photos: Path) -> None:
     assert "uncertain" in predict(photos / "a one.png", "--min-confidence", "1").out
 
 
-def test_the_fallback_says_so(predict: Predict, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "yunet_n_dynamic.onnx.unreachable").touch()  # the network failed just now
+def test_the_detector_in_the_package_needs_no_network(
+    predict: Predict, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MIEN_HOME", str(tmp_path / "home"))
     done = predict(photos, "--json", detector=None)
-    assert done.code == 0
-    assert {o["detector"] for o in done.objects} == {"haar"}
-    assert done.err.count("note:") == 1
-    assert "mien fetch" in done.err
+    assert (done.code, done.err) == (0, "")
+    assert [(o["detector"], len(o["faces"])) for o in done.objects] == [("mien", 1), ("mien", 2), ("mien", 0)]
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_detector_file_of_ones_own(predict: Predict, photos: Path, shared: Path) -> None:

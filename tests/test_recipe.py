@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from training_sets import expression_recipe
 
 from mien.errors import RecipeError
 from mien.train.recipe import Recipe, read, shipped
@@ -20,13 +21,14 @@ def test_shipped_recipes_are_whole_and_named_as_their_files() -> None:
 def test_a_recipe_is_read_from_a_path_and_survives_its_resolved_copy(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('name = "mine"\n[optim]\nepochs = 7\nsizes = [[0, 24], [0.5, 48]]\n')
-    recipe = read(str(path))
+    recipe = expression_recipe(str(path))
     assert (recipe.name, recipe.optim.epochs, recipe.optim.sizes) == ("mine", 7, ((0, 24), (0.5, 48)))
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
 
 
 def test_settings_are_laid_over_the_recipe() -> None:
-    recipe = read("base", ("optim.epochs=5", "model.widths=[8, 16, 16]", "augment.flip = 0", "name=other", "seed=9"))
+    settings = ("optim.epochs=5", "model.widths=[8, 16, 16]", "augment.flip = 0", "name=other", "seed=9")
+    recipe = expression_recipe("base", *settings)
     assert (recipe.optim.epochs, recipe.model.widths, recipe.augment.flip) == (5, (8, 16, 16), 0)
     assert (recipe.name, recipe.seed) == ("other", 9)
     assert recipe.optim.lr == read("base").optim.lr

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
+from browser import needs_browser
 from pixels import build_model, four_tests
 
 from mien import models
@@ -21,6 +22,9 @@ from mien.evaluate.charts import Axis, Line, line_chart, matrix
 from mien.evaluate.portraits import find_model
 from mien.evaluate.run import evaluate
 from mien.evaluate.training_log import read_training_log
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 METRICS = """epoch,size,lr,train_loss,train_accuracy,validation_loss,validation_accuracy,images_per_second,seconds
 1,48,0.1,1.8,0.25,1.7,0.3,500,50
@@ -233,30 +237,22 @@ def test_charts_say_what_they_show_and_escape_it() -> None:
     assert grid.count("<rect") == 4
 
 
-@pytest.mark.slow
-def test_a_browser_shows_it_without_a_complaint(bench: Bench, report: Report, tmp_path: Path) -> None:
-    chromium = Path("/usr/bin/chromium")
-    if not chromium.exists():
-        pytest.skip("needs chromium")
-    from playwright.sync_api import sync_playwright
-
+@needs_browser
+def test_a_browser_shows_it_without_a_complaint(bench: Bench, report: Report, browser: Browser, tmp_path: Path) -> None:
     report(bench.run, bench.scores, "--data", bench.data, "--model", bench.model, "--out", tmp_path / "r.html")
     said: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        papers = set()
-        for scheme in ("light", "dark"):
-            page = browser.new_page(color_scheme="dark" if scheme == "dark" else "light")
-            page.on("console", lambda message: said.append(message.text))
-            page.on("request", lambda request: said.append(request.url) if request.url.startswith("http") else None)
-            page.goto((tmp_path / "r.html").as_uri())
-            papers.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-            for width in (380, 1200):
-                page.set_viewport_size({"width": width, "height": 800})
-                assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert len(papers) == 2
-        assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
-        page.emulate_media(media="print")
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-        browser.close()
+    papers = set()
+    for scheme in ("light", "dark"):
+        page = browser.new_page(color_scheme="dark" if scheme == "dark" else "light")
+        page.on("console", lambda message: said.append(message.text))
+        page.on("request", lambda request: said.append(request.url) if request.url.startswith("http") else None)
+        page.goto((tmp_path / "r.html").as_uri())
+        papers.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        for width in (380, 1200):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert len(papers) == 2
+    assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert said == []

@@ -29,7 +29,6 @@ from browser import (
     serving,
     start,
     until,
-    watching,
     with_camera,
     yellow,
 )  # fmt: skip
@@ -43,32 +42,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def browser(
     playwright: Playwright, tmp_path_factory: pytest.TempPathFactory, astronaut: NDArray[np.uint8]
 ) -> Iterator[Browser]:
+    """One whose camera shows a head that moves."""
     film = make_camera(tmp_path_factory.mktemp("camera") / "camera.mjpeg", astronaut)
     with chromium(playwright, *with_camera(film)) as browser:
         yield browser
-
-
-@pytest.fixture
-def tab(browser: Browser, server: Server) -> Iterator[Watched]:
-    with watching(browser, server) as tab:
-        yield tab
 
 
 def numbers(page: Page) -> list[int]:
@@ -163,19 +143,19 @@ def test_a_recording_opens_as_a_table(tab: Watched, tmp_path: Path) -> None:
 
 
 @needs_browser
-def test_two_tabs_do_not_disturb_each_other(tab: Watched, server: Server) -> None:
+def test_two_tabs_do_not_disturb_each_other(tab: Watched, site: Server) -> None:
     start(tab.page)
     until(tab.page, lambda: max(numbers(tab.page), default=0) >= 3, "whoever jumps elsewhere is somebody else")
-    other = Watched(tab.page.context, server.url)
+    other = Watched(tab.page.context, site.url)
     start(other.page)
     until(other.page, lambda: max(numbers(other.page), default=0) > 0, "nobody is followed")
     assert max(numbers(other.page)) < 3, "people are counted for each tab"
-    assert server.get("v1/health")["viewers"] == 2
+    assert site.get("v1/health")["viewers"] == 2
     for page in (tab.page, other.page):
         for place in PLACES:
             until(page, moved_to(page, place), "one of two tabs stands still")
     other.page.close()
-    until(tab.page, lambda: server.get("v1/health")["viewers"] == 1, "the closed tab is still connected")
+    until(tab.page, lambda: site.get("v1/health")["viewers"] == 1, "the closed tab is still connected")
     assert other.errors == []
 
 
@@ -200,17 +180,17 @@ def test_it_goes_on_when_the_server_is_started_again(browser: Browser) -> None:
 
 
 @needs_browser
-def test_a_camera_that_is_refused_and_one_that_is_missing(playwright: Playwright, server: Server) -> None:
+def test_a_camera_that_is_refused_and_one_that_is_missing(playwright: Playwright, site: Server) -> None:
     with chromium(playwright, "--use-fake-device-for-media-stream") as browser, browser.new_context() as context:
-        page = Watched(context, server.url).page
+        page = Watched(context, site.url).page
         page.click("#start")
         page.wait_for_selector("#trouble")
         assert page.inner_text("#trouble-title") == "The camera is blocked"
         assert page.is_visible("#trouble-open") and page.is_visible("#trouble-retry")
-        assert server.get("v1/health")["viewers"] == 0
+        assert site.get("v1/health")["viewers"] == 0
     missing = "--use-fake-device-for-media-stream=device-count=0"
     with chromium(playwright, "--use-fake-ui-for-media-stream", missing) as browser, browser.new_context() as context:
-        page = Watched(context, server.url).page
+        page = Watched(context, site.url).page
         page.click("#start")
         page.wait_for_selector("#trouble")
         assert page.inner_text("#trouble-title") == "No camera found"

@@ -5,64 +5,34 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import pytest
 from browser import (
     Server,
     Watched,
     boxes,
     canvas,
-    chromium,
     near,
     needs_browser,
     outlined,
-    serving,
     until,
-    watching,
     yellow,
 )
 from films import make_faces_film
 from numpy.typing import NDArray
 
 from mien.draw import COLOURS
+from mien.draw import colours as colours_of
 from mien.labels import LABELS
 from mien.sinks import COLUMNS
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Playwright
+    from playwright.sync_api import Page
 
 PAGE = Path(__file__).parents[1] / "src" / "mien" / "serve" / "page"
-
-
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def browser(playwright: Playwright) -> Iterator[Browser]:
-    with chromium(playwright) as browser:
-        yield browser
-
-
-@pytest.fixture
-def tab(browser: Browser, server: Server) -> Iterator[Watched]:
-    with watching(browser, server) as tab:
-        yield tab
 
 
 def test_the_page_has_the_colours_and_labels_of_the_house() -> None:
@@ -71,6 +41,10 @@ def test_the_page_has_the_colours_and_labels_of_the_house() -> None:
     assert found and tuple(json.loads(found[1])) == LABELS
     colours = re.findall(r"(\w+): \[(\d+), (\d+), (\d+)\]", script)
     assert {name: (int(r), int(g), int(b)) for name, r, g, b in colours} == COLOURS
+    others = re.search(r"OTHERS = \[\n(.*?)\n\];", script, re.DOTALL)
+    tones = re.findall(r"\[(\d+), (\d+), (\d+)\]", others[1]) if others else []
+    own = tuple(f"own{k:02}" for k in range(len(tones)))
+    assert tones and [tuple(map(int, tone)) for tone in tones] == [colours_of(own)[label] for label in own]
 
 
 def test_everything_that_the_page_names_is_there_and_nothing_comes_from_elsewhere() -> None:
@@ -145,7 +119,7 @@ def test_a_file_that_is_no_picture(tab: Watched, tmp_path: Path) -> None:
 
 @needs_browser
 def test_a_film_is_uploaded_analysed_and_scrubbed(
-    tab: Watched, server: Server, astronaut: NDArray[np.uint8], tmp_path: Path
+    tab: Watched, site: Server, astronaut: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     page, film = tab.page, make_faces_film(tmp_path / "faces.mp4", astronaut)
     page.evaluate("""() => {
@@ -186,13 +160,13 @@ def test_a_film_is_uploaded_analysed_and_scrubbed(
         page.click("[data-what='table.csv']")
     assert Path(download.value.path()).read_text(encoding="utf-8").startswith(",".join(COLUMNS))
     (place,) = {url for method, url in requested if method == "GET" and re.fullmatch(r".*/v1/videos/[^/]+", url)}
-    assert server.get(place.removeprefix(server.url))["state"] == "done"
+    assert site.get(place.removeprefix(site.url))["state"] == "done"
     with page.expect_request(lambda request: request.method == "DELETE" and request.url == place):
         page.click("#close")
 
 
 @needs_browser
-def test_a_film_is_cancelled(tab: Watched, server: Server, astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_a_film_is_cancelled(tab: Watched, site: Server, astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
     page, film = tab.page, make_faces_film(tmp_path / "faces.mp4", astronaut)
     page.set_input_files("#file", film)
     page.wait_for_selector("#job-title:text-matches('Analysing|Waiting')")
@@ -200,7 +174,7 @@ def test_a_film_is_cancelled(tab: Watched, server: Server, astronaut: NDArray[np
     assert page.is_visible("#welcome") and not page.is_visible("#job")
 
     def idle() -> bool:
-        films = server.get("v1/health")["films"]
+        films = site.get("v1/health")["films"]
         return not films["running"] and not films["queued"]
 
     until(page, idle, "the server goes on with a film that was cancelled")

@@ -117,12 +117,11 @@ def test_problems_come_after_the_frames(analyzer: mien.Analyzer, film: Path, tmp
         analyzer.stream("nowhere.mp4")
 
 
-def test_the_demo_film(analyzer: mien.Analyzer, tmp_path: Path, shared: Path) -> None:
+def test_the_demo_film(tmp_path: Path) -> None:
     """Somebody passes in front of somebody, then there is a cut: three people, each with one id."""
     path = tmp_path / "demo.mp4"
     demo_film().write(path, (320, 240), 3.0)
-    watcher = mien.load(detector_weights=shared / "models" / "yunet_n_dynamic.onnx")
-    frames = list(watcher.stream(path, every=2))
+    frames = list(mien.load().stream(path, every=2))
     assert len(frames) == 45
     seen = Counter(i for faces in frames if faces.ids is not None for i in faces.ids.tolist() if i)
     assert {i for i, n in seen.items() if n > 5} == {1, 2, 3}

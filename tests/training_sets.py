@@ -9,7 +9,7 @@ import numpy as np
 from mien.data import prepared
 from mien.data.prepared import PreparedSet, image_hash
 from mien.labels import FERPLUS_COLUMNS, LABELS
-from mien.train.recipe import Recipe
+from mien.train.recipe import Recipe, read
 
 SIZE = 28
 
@@ -63,3 +63,10 @@ def small_recipe(**optim: object) -> Recipe:
             },
         }
     )  # fmt: skip
+
+
+def expression_recipe(name: str, *settings: str) -> Recipe:
+    """A shipped recipe that trains a reader of expressions."""
+    recipe = read(name, settings)
+    assert isinstance(recipe, Recipe)
+    return recipe

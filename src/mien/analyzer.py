@@ -26,6 +26,11 @@ class Analyzer:
         self.detector = detector
         self.classifier = classifier
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the network tells apart, in the order of every `probs`: `mien.LABELS` unless it learnt others."""
+        return self.classifier.labels
+
     def analyze(self, image: NDArray[np.uint8] | str | Path) -> Faces:
         """The faces in one picture with their probabilities.
 
@@ -69,8 +74,8 @@ class Analyzer:
         return Stream(self, frames, smoothing, workers)
 
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Grey `(n, H, W)` uint8 crops in FER2013's framing to probabilities `(n, 7)` float32, in the order of
-        `mien.LABELS`."""
+        """Grey `(n, H, W)` uint8 crops in FER2013's framing to probabilities `(n, k)` float32, in the order of
+        `labels`."""
         return self.classifier.probabilities(crops)
 
 
@@ -83,8 +88,8 @@ def load(
     """An analyzer, ready to use.
 
     `model` is a shipped name or the path of an .onnx file with its card (None: the shipped default);
-    `detector` is `yunet` or `haar` (None: YuNet, or Haar with a note when its file cannot be had);
-    `detector_weights` is a YuNet file to use instead of the downloaded one; `threads` bounds the threads of one
-    call. Raises ModelError or FetchError with one sentence when something is missing.
+    `detector` is `mien` (None: this), `yunet` or `haar`; `detector_weights` is a detector's file to use in its place,
+    one that `mien export` wrote or YuNet's; `threads` bounds the threads of one call. Raises ModelError or FetchError
+    with one sentence when something is missing.
     """
     return Analyzer(load_detector(detector, detector_weights, threads), Classifier(models.load(model), threads))

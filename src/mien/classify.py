@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mien.crop import crop_faces, resize_crop
 from mien.errors import ModelError
 from mien.faces import Faces
-from mien.labels import LABELS
+from mien.labels import ordered
 from mien.models import Model
 from mien.runtime import Session
 
@@ -16,7 +16,8 @@ BATCH = 64
 
 
 class Classifier:
-    """One expression network and its card; safe to share between threads.
+    """One expression network and its card; safe to share between threads. `labels` are the card's in the order of
+    `mien.labels.ordered`, k of them.
 
     Raises ModelError when the weights are no network or are not what the card says.
     """
@@ -35,10 +36,11 @@ class Classifier:
                 f"card and weights of {card.name} disagree: {len(card.labels)} labels for "
                 f"{self._session.output_shapes[0][-1]} outputs"
             )
-        self._columns = [card.labels.index(name) for name in LABELS]
+        self.labels = ordered(card.labels)
+        self._columns = [card.labels.index(name) for name in self.labels]
 
     def logits(self, crops: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Grey crops `(n, H, W)` uint8 to the network's outputs: label logits `(n, 7)` in the order of `LABELS`,
+        """Grey crops `(n, H, W)` uint8 to the network's outputs: label logits `(n, k)` in the order of `labels`,
         then vote logits `(n, 8)` in the order of the card's `vote_labels` where it has them."""
         if crops.ndim != 3 or crops.dtype != np.uint8:
             raise ValueError(f"crops should be (n, H, W) uint8 grey, not {crops.shape} {crops.dtype}")
@@ -52,18 +54,18 @@ class Classifier:
             batch -= self.card.mean / self.card.std
             parts.append(self._session.run(batch))
         if not parts:
-            return [np.empty((0, len(LABELS)), np.float32)]
+            return [np.empty((0, len(self.labels)), np.float32)]
         outputs = [np.concatenate(column) for column in zip(*parts, strict=True)]
         return [outputs[0][:, self._columns], *outputs[1:]]
 
     def probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Grey crops `(n, H, W)` uint8 to calibrated probabilities `(n, 7)` float32 in the order of `LABELS`."""
+        """Grey crops `(n, H, W)` uint8 to calibrated probabilities `(n, k)` float32 in the order of `labels`."""
         return softmax(self.logits(crops)[0] / self.card.temperature)
 
     def classify(self, image: NDArray[np.uint8], faces: Faces) -> Faces:
         """The faces with their probabilities; `image` is the `(H, W, 3)` uint8 RGB frame they were found in."""
         crops = crop_faces(image, faces, self.card.input_size, self.card.crop)
-        return faces.replace(probs=self.probabilities(crops), model=self.card.name)
+        return faces.replace(probs=self.probabilities(crops), model=self.card.name, label_names=self.labels)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from math import sqrt
+from itertools import chain, cycle
+from math import ceil, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from mien.faces import UNCERTAIN, Faces
-from mien.labels import LABELS
+from mien.stamps import Colour, Picture, lay, rounded, text_length, write
 
 Rect = tuple[int, int, int, int]
 """x1, y1, x2, y2 in whole pixels, the last two outside."""
-Colour = tuple[int, int, int]
-"""Red, green, blue in 0..255."""
 
 #: One colour per expression, told apart by colour-blind people too (after Okabe and Ito 2008), light enough for
-#: dark text. Everything that shows expressions in colour takes these.
+#: dark text. Everything that shows expressions in colour takes these, by `colours`.
 COLOURS: dict[str, Colour] = {
     "angry": (230, 97, 38),
     "disgust": (0, 178, 130),
@@ -30,12 +29,26 @@ COLOURS: dict[str, Colour] = {
     "surprise": (240, 165, 20),
     UNCERTAIN: (160, 166, 175),
 }
+_OTHERS: tuple[Colour, ...] = (
+    (96, 180, 236), (240, 165, 20), (0, 178, 130), (214, 132, 180), (246, 222, 70), (230, 97, 38),
+    (172, 150, 245), (176, 212, 84), (214, 219, 226), (112, 218, 222), (201, 158, 112), (250, 152, 148),
+)  # fmt: skip
+"""For labels that are none of ours, in turn, as far as they are free: first the colours that ours do not use."""
 _DARK: Colour = (19, 21, 26)
 _WHITE: Colour = (255, 255, 255)
 _PALE: Colour = (200, 204, 211)
 
 _ROW, _PANEL_PAD = 1.45, 0.7  # of the font size
 _SHRINK = 0.86
+
+
+@lru_cache(maxsize=16)
+def colours(labels: tuple[str, ...]) -> Mapping[str, Colour]:
+    """A colour for each label and for `uncertain`: ours keep theirs, others get those that are left, anew from the
+    first when there are none."""
+    taken = {COLOURS[label] for label in labels if label in COLOURS}
+    free = cycle([colour for colour in _OTHERS if colour not in taken])
+    return {label: COLOURS[label] if label in COLOURS else next(free) for label in (*labels, UNCERTAIN)}
 
 
 @dataclass(frozen=True)
@@ -56,20 +69,20 @@ def annotate(image: NDArray[np.uint8], faces: Faces, min_confidence: float = 0.0
     """A copy of an `(H, W, 3)` uint8 RGB image with every face framed and labelled.
 
     A chip tells the most likely expression and its probability (`uncertain` below `min_confidence`), a panel all
-    seven; faces too small for a panel, or without room for one, have the chip alone. Faces without probabilities
+    of them; faces too small for a panel, or without room for one, have the chip alone. Faces without probabilities
     are framed with the detector's score.
     """
     height, width = image.shape[:2]
-    canvas = Image.fromarray(image)
+    canvas = image.copy()
     marks = layout(faces, width, height, min_confidence)
     for mark in marks:
         _frame(canvas, mark)
     for mark in marks:
         if mark.panel is not None and faces.probs is not None:
-            _panel(canvas, mark.panel, mark.panel_font, faces.probs[mark.face])
+            _panel(canvas, mark.panel, mark.panel_font, faces.label_names, faces.probs[mark.face])
         if mark.chip is not None:
             _chip(canvas, mark.chip, mark.chip_font, mark.text, mark.colour)
-    return np.array(canvas)
+    return canvas
 
 
 def layout(faces: Faces, width: int, height: int, min_confidence: float = 0.0) -> list[Mark]:
@@ -82,7 +95,7 @@ def layout(faces: Faces, width: int, height: int, min_confidence: float = 0.0) -
     boxes = {i: box for i, b in enumerate(faces.boxes) if (box := _clipped(b, width, height))}
     order = sorted(boxes, key=lambda i: -_area(boxes[i]))
     taken = list(boxes.values())
-    labels, confidences = faces.labels(min_confidence), faces.confidences
+    labels, confidences, tones = faces.labels(min_confidence), faces.confidences, colours(faces.label_names)
     marks = []
     for i in order:
         label, share = labels[i], float(confidences[i])
@@ -93,11 +106,11 @@ def layout(faces: Faces, width: int, height: int, min_confidence: float = 0.0) -
         text, font, chip = _place_chip(boxes[i], label, f"{label} {share:.0%}", (width, height), unit, taken)
         if chip is not None:
             taken.append(chip)
-        marks.append(Mark(i, boxes[i], text, COLOURS.get(labels[i], COLOURS[UNCERTAIN]), chip, font))
+        marks.append(Mark(i, boxes[i], text, tones[labels[i]], chip, font))
     if faces.probs is None:
         return marks
     for k, mark in enumerate(marks):
-        font, panel = _place_panel(mark, (width, height), unit, taken)
+        font, panel = _place_panel(mark, faces.label_names, (width, height), unit, taken)
         if panel is not None:
             taken.append(panel)
             marks[k] = Mark(mark.face, mark.box, mark.text, mark.colour, mark.chip, mark.chip_font, panel, font)
@@ -115,8 +128,8 @@ def _place_chip(
     for text, size in forms:
         measures = chip_size(text, size)
         beside, stacked = _around(box, box, measures, max(2, round(size * 0.3)), picture)
-        for place in stacked + beside:
-            if not any(_overlap(place, other) for other in taken):
+        for place in chain(stacked, beside):
+            if _free(place, taken):
                 return text, size, place
         for x, y in ((box[0], box[3] - measures[1]), (box[0], box[1])):
             inside = _moved_inside((x, y, x + measures[0], y + measures[1]), picture)
@@ -128,19 +141,21 @@ def _place_chip(
     return text, size, place
 
 
-def _place_panel(mark: Mark, picture: tuple[int, int], unit: float, taken: list[Rect]) -> tuple[int, Rect | None]:
+def _place_panel(
+    mark: Mark, labels: tuple[str, ...], picture: tuple[int, int], unit: float, taken: list[Rect]
+) -> tuple[int, Rect | None]:
     """Font size and place of the largest free panel about as high as the face, or None."""
     face_height = mark.box[3] - mark.box[1]
     smallest = max(9.0, unit / 150)
-    if panel_size(round(smallest))[1] > 1.6 * face_height:
+    if panel_size(round(smallest), labels)[1] > 1.6 * face_height:
         return 0, None
-    font = max(min(face_height / (len(LABELS) * _ROW + 2 * _PANEL_PAD), max(12.0, unit / 45)), smallest)
+    font = max(min(face_height / (len(labels) * _ROW + 2 * _PANEL_PAD), max(12.0, unit / 45)), smallest)
     outer = mark.box if mark.chip is None else _union(mark.box, mark.chip)
     while font >= smallest:
         size = round(font)
-        beside, stacked = _around(mark.box, outer, panel_size(size), max(3, round(size * 0.6)), picture)
-        for place in beside + stacked:
-            if not any(_overlap(place, other) for other in taken):
+        beside, stacked = _around(mark.box, outer, panel_size(size, labels), max(3, round(size * 0.6)), picture)
+        for place in chain(beside, stacked):
+            if _free(place, taken):
                 return size, place
         font *= _SHRINK
     return 0, None
@@ -148,7 +163,7 @@ def _place_panel(mark: Mark, picture: tuple[int, int], unit: float, taken: list[
 
 def _around(
     box: Rect, outer: Rect, size: tuple[int, int], gap: int, picture: tuple[int, int]
-) -> tuple[list[Rect], list[Rect]]:
+) -> tuple[Iterator[Rect], Iterator[Rect]]:
     """Places of that size inside the picture: right and left of a box, and above and below it or `outer`, which is
     the box with what already belongs to it."""
     w, h = size
@@ -161,91 +176,70 @@ def _around(
     ]
     margin = gap // 2
 
-    def inside(corners: list[tuple[int, int]]) -> list[Rect]:
+    def inside(corners: list[tuple[int, int]]) -> Iterator[Rect]:
         moved = (_moved_inside((x, y, x + w, y + h), picture, margin) for x, y in corners)
-        return [place for place in moved if place is not None and not _overlap(place, box)]
+        return (place for place in moved if place is not None and _free(place, [box]))
 
     return inside(beside), inside(stacked)
 
 
 def chip_size(text: str, font: int) -> tuple[int, int]:
     """Width and height in pixels."""
-    return round(_font(font).getlength(text) + font * 1.0), round(font * 1.6)
+    return round(text_length(text, font) + font * 1.0), round(font * 1.6)
 
 
-def panel_size(font: int) -> tuple[int, int]:
+def panel_size(font: int, labels: tuple[str, ...]) -> tuple[int, int]:
     """Width and height in pixels."""
-    columns = _columns(font)
-    return round(sum(columns) + font * (2 * _PANEL_PAD + 1.2)), round(font * (len(LABELS) * _ROW + 2 * _PANEL_PAD))
-
-
-def _columns(font: int) -> tuple[float, float, float]:
-    """Widths of the panel's names, bars and numbers."""
-    text = _font(font)
-    return max(text.getlength(label) for label in LABELS), font * 5.0, text.getlength("100%")
-
-
-def _frame(canvas: Image.Image, mark: Mark) -> None:
-    x1, y1, x2, y2 = mark.box
-    side = min(x2 - x1, y2 - y1)
-    stroke = min(max(side / 50, 1.5), max(2.5, sqrt(canvas.width * canvas.height) / 180))
-    radius = side * 0.1
-    _rounded(canvas, (x1 - 1, y1 - 1, x2 + 1, y2 + 1), _DARK, 0.45, radius + 1, stroke + 2)
-    _rounded(canvas, mark.box, mark.colour, 1.0, radius, stroke)
-
-
-def _chip(canvas: Image.Image, place: Rect, font: int, text: str, colour: Colour) -> None:
-    _rounded(canvas, place, colour, 1.0, font * 0.4)
-    middle = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
-    ImageDraw.Draw(canvas).text(middle, text, _DARK, _font(font), anchor="mm")
-
-
-def _panel(canvas: Image.Image, place: Rect, font: int, probs: NDArray[np.float32]) -> None:
-    _rounded(canvas, place, _DARK, 0.8, font * 0.6)
-    names, bars, _ = _columns(font)
-    pad = font * _PANEL_PAD
-    left, right = place[0] + pad, place[2] - pad
-    start, best = left + names + font * 0.6, int(probs.argmax())
-    write = ImageDraw.Draw(canvas)
-    for k, (label, share) in enumerate(zip(LABELS, probs.tolist(), strict=True)):
-        y = place[1] + pad + font * _ROW * (k + 0.5)
-        half = font * 0.3
-        _rounded(canvas, (start, y - half, start + bars, y + half), _WHITE, 0.14, half * 0.6)
-        if share * bars >= 0.5:
-            _rounded(canvas, (start, y - half, start + share * bars, y + half), COLOURS[label], 1.0, half * 0.6)
-        tone = _WHITE if k == best else _PALE
-        write.text((left, y), label, tone, _font(font), anchor="lm")
-        write.text((right, y), f"{share:.0%}", tone, _font(font), anchor="rm")
-
-
-def _rounded(
-    canvas: Image.Image,
-    rect: tuple[float, float, float, float],
-    colour: Colour,
-    opacity: float,
-    radius: float,
-    stroke: float = 0.0,
-) -> None:
-    """A rounded rectangle, filled or (with a stroke in pixels) framed, with smooth edges: drawn enlarged as a mask,
-    reduced, and laid on the canvas."""
-    left, top = int(rect[0] // 1), int(rect[1] // 1)
-    width, height = int(-(-rect[2] // 1)) - left, int(-(-rect[3] // 1)) - top
-    finer = 4 if width * height < 250_000 else 2
-    mask = Image.new("L", (width * finer, height * finer))
-    x1, y1, x2, y2 = ((rect[i] - (left, top)[i % 2]) * finer for i in range(4))
-    strength = round(255 * opacity)
-    fill, outline = (None, strength) if stroke else (strength, None)
-    ImageDraw.Draw(mask).rounded_rectangle(
-        (x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), radius * finer, fill, outline, max(1, round(stroke * finer))
-    )
-    canvas.paste(colour, (left, top, left + width, top + height), mask.reduce(finer))
+    columns = _columns(font, labels)
+    return round(sum(columns) + font * (2 * _PANEL_PAD + 1.2)), round(font * (len(labels) * _ROW + 2 * _PANEL_PAD))
 
 
 @lru_cache(maxsize=256)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's wheels have FreeType
-    return font
+def _columns(font: int, labels: tuple[str, ...]) -> tuple[float, float, float]:
+    """Widths of the panel's names, bars and numbers."""
+    return max(text_length(label, font) for label in labels), font * 5.0, text_length("100%", font)
+
+
+def _frame(canvas: NDArray[np.uint8], mark: Mark) -> None:
+    x1, y1, x2, y2 = mark.box
+    side = min(x2 - x1, y2 - y1)
+    stroke = min(max(side / 50, 1.5), max(2.5, sqrt(canvas.shape[0] * canvas.shape[1]) / 180))
+    radius = side * 0.1
+    rounded(canvas, (x1 - 1, y1 - 1, x2 + 1, y2 + 1), _DARK, 0.45, radius + 1, stroke + 2)
+    rounded(canvas, mark.box, mark.colour, 1.0, radius, stroke)
+
+
+def _chip(canvas: NDArray[np.uint8], place: Rect, font: int, text: str, colour: Colour) -> None:
+    rounded(canvas, place, colour, 1.0, font * 0.4)
+    middle = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
+    write(canvas, middle, text, _DARK, font, "mm")
+
+
+def _panel(
+    canvas: NDArray[np.uint8], place: Rect, font: int, labels: tuple[str, ...], probs: NDArray[np.float32]
+) -> None:
+    best, half, tones = int(probs.argmax()), font * 0.3, colours(labels)
+    names, bars, _ = _columns(font, labels)
+    pad = font * _PANEL_PAD
+    start, right = place[0] + pad + names + font * 0.6, place[2] - pad
+    rounded(canvas, place, _DARK, 0.8, font * 0.6)
+    lay(canvas, place[:2], (ceil(start + bars) - place[0], place[3] - place[1]), _names_and_bars, font, labels, best)
+    for k, (label, share) in enumerate(zip(labels, probs.tolist(), strict=True)):
+        y = place[1] + pad + font * _ROW * (k + 0.5)
+        if share * bars >= 0.5:
+            rounded(canvas, (start, y - half, start + share * bars, y + half), tones[label], 1.0, half * 0.6)
+        write(canvas, (right, y), f"{share:.0%}", _WHITE if k == best else _PALE, font, "rm")
+
+
+def _names_and_bars(layer: Picture, font: int, labels: tuple[str, ...], best: int) -> None:
+    """What a panel has whatever the probabilities are, but for which is the greatest."""
+    names, bars, _ = _columns(font, labels)
+    pad, half = font * _PANEL_PAD, font * 0.3
+    start = pad + names + font * 0.6
+    for k, label in enumerate(labels):
+        y = pad + font * _ROW * (k + 0.5)
+        rounded(layer, (start, y - half, start + bars, y + half), _WHITE, 0.14, half * 0.6)
+        write(layer, (pad, y), label, _WHITE if k == best else _PALE, font, "lm")
 
 
 def _clipped(box: NDArray[np.float32], width: int, height: int) -> Rect | None:
@@ -263,6 +257,12 @@ def _moved_inside(rect: Rect, picture: tuple[int, int], margin: int = 0) -> Rect
         return None
     x, y = min(max(rect[0], margin), right), min(max(rect[1], margin), bottom)
     return x, y, x + width, y + height
+
+
+def _free(place: Rect, taken: list[Rect]) -> bool:
+    """Whether it overlaps none of them."""
+    x1, y1, x2, y2 = place
+    return not any(x1 < other[2] and other[0] < x2 and y1 < other[3] and other[1] < y2 for other in taken)
 
 
 def _overlap(a: Rect, b: Rect) -> int:

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.faces import Faces
-from mien.labels import LABELS
 from mien.track import MAX_GAP
 
 ENTER, LEAVE = 0.5, 0.35
@@ -48,8 +47,8 @@ class Episode:
 class _Open:
     """An episode that goes on."""
 
-    def __init__(self, expression: int, onset: float) -> None:
-        self.expression, self.onset = expression, onset
+    def __init__(self, expression: int, label: str, onset: float) -> None:
+        self.expression, self.label, self.onset = expression, label, onset
         self.apex = self.last_seen = onset
         self.peak = self.total = 0.0
         self.frames = 0
@@ -63,7 +62,7 @@ class _Open:
 
     def ended(self, source: str, person: int, offset: float) -> Episode:
         return Episode(
-            source, person, LABELS[self.expression], self.onset, self.apex, offset,
+            source, person, self.label, self.onset, self.apex, offset,
             self.peak, self.total / self.frames, self.frames,
         )  # fmt: skip
 
@@ -99,7 +98,7 @@ class EpisodeFinder:
         closed = []
         for person, probs in zip(faces.ids.tolist(), faces.probs, strict=True):
             if person:
-                closed += self._follow(person, probs, faces.time)
+                closed += self._follow(person, probs, faces)
         for person, episode in list(self._open.items()):
             if not 0 <= faces.time - episode.last_seen <= self.max_gap:
                 closed += self._close(person, episode.last_seen)
@@ -110,17 +109,17 @@ class EpisodeFinder:
         closed = [e for person, episode in list(self._open.items()) for e in self._close(person, episode.last_seen)]
         return sorted(closed, key=_order)
 
-    def _follow(self, person: int, probs: NDArray[np.float32], time: float) -> list[Episode]:
+    def _follow(self, person: int, probs: NDArray[np.float32], faces: Faces) -> list[Episode]:
         closed: list[Episode] = []
         best = int(probs.argmax())
         begins = probs[best] >= self.enter
         now = self._open.get(person)
         if now is not None and (probs[now.expression] < self.leave or (begins and best != now.expression)):
-            closed, now = self._close(person, time), None
+            closed, now = self._close(person, faces.time), None
         if now is None and begins:
-            now = self._open[person] = _Open(best, time)
+            now = self._open[person] = _Open(best, faces.label_names[best], faces.time)
         if now is not None:
-            now.add(time, float(probs[now.expression]))
+            now.add(faces.time, float(probs[now.expression]))
         return closed
 
     def _close(self, person: int, offset: float) -> list[Episode]:

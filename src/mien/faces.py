@@ -17,12 +17,13 @@ _COLUMNS: dict[str, tuple[type, tuple[int, ...]]] = {
     "boxes": (np.float32, (4,)),
     "scores": (np.float32, ()),
     "landmarks": (np.float32, (5, 2)),
-    "probs": (np.float32, (len(LABELS),)),
+    "probs": (np.float32, ()),
     "ids": (np.int64, ()),
-    "raw_probs": (np.float32, (len(LABELS),)),
+    "raw_probs": (np.float32, ()),
     "quality": (np.float32, ()),
 }
-"""Per-face columns: dtype and the shape behind n."""
+"""Per-face columns: dtype and the shape behind n; probabilities have one entry for each label besides."""
+_SHARES = frozenset({"probs", "raw_probs"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +35,16 @@ class Faces:
     scores      (n,) float32, the detector's confidence in 0..1
     landmarks   (n, 5, 2) float32, x y in pixels: right eye, left eye, nose, right and left corner of the
                 mouth, right and left as the person has them; NaN where the detector gives none
-    probs       (n, 7) float32 in the order of `mien.labels.LABELS`, rows sum to one; None before classification
+    probs       (n, k) float32 in the order of `label_names`, rows sum to one; None before classification
     ids         (n,) int64 track ids, 0 for a face too faint to be followed yet; None where nobody is followed
-    raw_probs   (n, 7) float32, the probabilities of this frame alone where `probs` are smoothed over time; else None
+    raw_probs   (n, k) float32, the probabilities of this frame alone where `probs` are smoothed over time; else None
     quality     (n,) float32 in 0..1, how well the face can be read (size, sharpness, pose, score); None if not judged
     frame       index of the frame in its source, from 0
     time        seconds from the start of the source, by the container's own timestamps; 0 for a picture
     source      path or URL, empty for an array
     width, height   of the frame in pixels
     detector, model names of what found and what read the faces; model is empty before classification
+    label_names what the network tells apart, k names: `mien.LABELS`, the seven expressions, unless it learnt others
     """
 
     boxes: NDArray[np.float32]
@@ -59,12 +61,13 @@ class Faces:
     height: int = 0
     detector: str = ""
     model: str = ""
+    label_names: tuple[str, ...] = LABELS
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
         for name, (dtype, shape) in _COLUMNS.items():
             if getattr(self, name) is not None:
-                self._column(name, dtype, (n, *shape))
+                self._column(name, dtype, (n, len(self.label_names)) if name in _SHARES else (n, *shape))
 
     def _column(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
         column: NDArray[Any] = np.array(getattr(self, name), dtype)
@@ -108,8 +111,8 @@ class Faces:
         or the face has not been classified."""
         if self.probs is None:
             return [UNCERTAIN] * len(self)
-        best = self.probs.argmax(1)
-        return [LABELS[k] if p >= min_confidence else UNCERTAIN for k, p in zip(best, self.confidences, strict=True)]
+        found = zip(self.probs.argmax(1), self.confidences, strict=True)
+        return [self.label_names[k] if p >= min_confidence else UNCERTAIN for k, p in found]
 
     def rows(self, min_confidence: float = 0.0) -> Iterator[dict[str, Any]]:
         """One dictionary per face, for JSON: box, score, landmarks, then label, confidence, probabilities, raw
@@ -124,9 +127,9 @@ class Faces:
             if self.probs is not None:
                 row["label"] = labels[i]
                 row["confidence"] = round(float(self.confidences[i]), 4)
-                row["probabilities"] = dict(zip(LABELS, _rounded(self.probs[i], 4), strict=True))
+                row["probabilities"] = dict(zip(self.label_names, _rounded(self.probs[i], 4), strict=True))
             if self.raw_probs is not None:
-                row["raw_probabilities"] = dict(zip(LABELS, _rounded(self.raw_probs[i], 4), strict=True))
+                row["raw_probabilities"] = dict(zip(self.label_names, _rounded(self.raw_probs[i], 4), strict=True))
             if self.quality is not None:
                 row["quality"] = round(float(self.quality[i]), 4)
             yield row

@@ -1,6 +1,9 @@
-"""The seven expressions in their one order, and other data sets' names and numbers for them."""
+"""The seven expressions in their one order, other data sets' names and numbers for them, and labels of one's own."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
 
 from mien.errors import DataError, did_you_mean
 
@@ -51,20 +54,70 @@ _SPLITS: dict[str, str] = {
 
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
 
+#: What no label can be called: words that tables, films and folders use for something else.
+RESERVED: frozenset[str] = frozenset(
+    (
+        "uncertain", "source", "frame", "time_s", "id", "detector", "model", "x1", "y1", "x2", "y2", "score", "label",
+        "confidence", "quality", "right_eye_x", "right_eye_y", "left_eye_x", "left_eye_y", "nose_x", "nose_y",
+        "right_mouth_x", "right_mouth_y", "left_mouth_x", "left_mouth_y", *_SPLITS,
+    )
+)  # fmt: skip
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,19}")
+MAX_LABELS = 32
 
-def find_label(name: str) -> str | None:
-    """Our name for another data set's, or None when it names no expression of ours."""
-    return _SYNONYMS.get(name.strip().lower())
+
+def label_set(names: Iterable[str]) -> tuple[str, ...]:
+    """Labels of one's own in the order that they have everywhere: ours first, in ours, then the others by the
+    alphabet. `Open Mouth` becomes `open_mouth`. Raises DataError as `check_labels` does."""
+    labels = [_plain(name) for name in names]
+    check_labels(labels)
+    return ordered(labels)
 
 
-def expression(name: str) -> str:
-    """Our name for another data set's (`Anger` -> `angry`); raises DataError on one that we do not know."""
-    found = find_label(name)
-    if found is None:
+def ordered(labels: Iterable[str]) -> tuple[str, ...]:
+    """Ours first, in our order, then the others by the alphabet, so that equal sets are equal tuples."""
+    return tuple(sorted(labels, key=lambda label: (LABELS.index(label) if label in LABELS else len(LABELS), label)))
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Raises DataError on fewer than two labels or more than `MAX_LABELS`, one that is there twice, and a name that is
+    reserved or cannot be a column of a table and a word on a picture alike."""
+    for label in labels:
+        if not _NAME.fullmatch(label):
+            raise DataError(
+                f"{label!r} is no name for a label; use up to 20 of the characters a-z 0-9 _ -, a letter or digit first"
+            )
+        if label in RESERVED or label.startswith("raw_"):
+            raise DataError(f"{label!r} is no name for a label, since it means something else here; choose another")
+        if labels.count(label) > 1:
+            raise DataError(f"the label {label!r} is there twice; every label should be named once")
+    if not 2 <= len(labels) <= MAX_LABELS:
+        raise DataError(f"a set has 2 to {MAX_LABELS} labels, not {len(labels)} ({', '.join(labels[:3]) or 'none'})")
+
+
+def _plain(name: str) -> str:
+    return "_".join(name.strip().lower().split())
+
+
+def find_label(name: str, labels: Sequence[str] = LABELS) -> str | None:
+    """Which of the labels a data set's name means, by its own word or by any for an expression of ours; or None."""
+    plain = _plain(name)
+    ours = plain if plain in labels else _SYNONYMS.get(plain)
+    return ours if ours in labels else None
+
+
+def expression(name: str, labels: Sequence[str] = LABELS) -> str:
+    """The label that a data set's name means (`Anger` -> `angry`), or the one of our seven that is not among `labels`;
+    raises DataError on a name that is neither."""
+    found = find_label(name, labels) or find_label(name)
+    if found is not None:
+        return found
+    if labels == LABELS:
         raise DataError(
             f"{name!r} is not an expression{did_you_mean(name.lower(), _SYNONYMS)}; known are {', '.join(LABELS)}"
         )
-    return found
+    hint = did_you_mean(_plain(name), [*labels, *_SYNONYMS])
+    raise DataError(f"{name!r} is none of the labels{hint}; they are {', '.join(labels)}")
 
 
 def find_split(name: str) -> str | None:

@@ -22,6 +22,7 @@ from mien.faces import Faces
 from mien.files import replacing
 from mien.film_sink import FilmSink, save_film
 from mien.frames import Closing, Frame, Frames
+from mien.labels import LABELS
 from mien.media import Source, open_frames
 from mien.sinks import Table, open_table
 from mien.stream import Stream
@@ -101,7 +102,7 @@ class Live(Closing):
         self.written: list[Path] = []
         """Recordings, their tables, and snapshots, as they are finished."""
         self._folder, self._min_confidence = folder, min_confidence
-        self._recorder = Recorder(folder, min_confidence, self.written)
+        self._recorder = Recorder(folder, min_confidence, self.written, analyzer.labels)
         self._stream = Stream(analyzer, None, smoothing)
         self._times: deque[tuple[float, float]] = deque()
         self._news, self._stopped = Condition(), Event()
@@ -236,9 +237,11 @@ class Recorder:
     by one thread while another writes.
     """
 
-    def __init__(self, folder: Path, min_confidence: float, written: list[Path]) -> None:
-        """Recordings go to `folder`; those that are finished are added to `written`."""
-        self._folder, self._min_confidence, self._written = folder, min_confidence, written
+    def __init__(
+        self, folder: Path, min_confidence: float, written: list[Path], labels: tuple[str, ...] = LABELS
+    ) -> None:
+        """Recordings go to `folder`; those that are finished are added to `written`. `labels` are the analyzer's."""
+        self._folder, self._min_confidence, self._written, self._labels = folder, min_confidence, written, labels
         self._lock, self._stack = Lock(), ExitStack()
         self._sinks: tuple[FilmSink, Table] | None = None
         self._first, self._count = 0.0, 0
@@ -277,7 +280,8 @@ class Recorder:
         path = _unused(self._folder, ".mp4", ".csv")
         self._first, self._count = first, 0
         film = self._stack.enter_context(save_film(path))
-        return film, self._stack.enter_context(open_table(path.with_suffix(".csv"), self._min_confidence))
+        table = open_table(path.with_suffix(".csv"), self._min_confidence, self._labels)
+        return film, self._stack.enter_context(table)
 
     def _close(self) -> Path | None:
         sinks, self._sinks, self.seconds = self._sinks, None, None

@@ -6,12 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from mien.errors import ModelError, did_you_mean
-from mien.labels import LABELS
+from mien.errors import DataError, ModelError, did_you_mean
+from mien.labels import check_labels
 
 DEFAULT = "base"
 
@@ -27,6 +27,26 @@ class CropGeometry(BaseModel):
     """Right eye, left eye, nose, right and left corner of the mouth, x and y as shares of the crop's side."""
 
 
+class DetectorCard(BaseModel):
+    """What travels with a face detector's weights: input `pictures` (n, H, W, 3) uint8 RGB, both sides multiples of 32;
+    outputs `scores` (n, c) in 0..1, `boxes` (n, c, 4) x1 y1 x2 y2 and `landmarks` (n, c, 5, 2), in pixels."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    about: str = ""
+    min_score: float = Field(ge=0, le=1)
+    """What scores less is no face."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    licence: str = "MIT"
+    parameters: int = 0
+    data: str = ""
+    """What it was trained and chosen on."""
+    provenance: dict[str, Any] = {}
+    """Commit, recipe, seed, machine and date of the training run."""
+    scores: dict[str, Any] = {}
+    """What `mien evaluate --task detect` measured."""
+
+
 class Card(BaseModel):
     """What travels with weights. Reading a model goes by its card alone: nothing of it is typed twice."""
 
@@ -34,6 +54,7 @@ class Card(BaseModel):
     name: str
     about: str = ""
     labels: tuple[str, ...]
+    """What the outputs are, in their order: the seven expressions, or labels of somebody's own."""
     vote_labels: tuple[str, ...] = ()
     """What the second output predicts (FER+ votes), empty when there is none."""
     input_size: int = Field(ge=16, le=512)
@@ -42,6 +63,8 @@ class Card(BaseModel):
     """Network input = (grey / 255 - mean) / std."""
     temperature: float = Field(default=1.0, gt=0)
     """Probabilities = softmax(logits / temperature) (Guo et al. 2017)."""
+    balance: float = 0.0
+    """How far rare labels were given their due after training; see `mien.train.balance`."""
     crop: CropGeometry = CropGeometry()
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     licence: str = "MIT"
@@ -55,10 +78,15 @@ class Card(BaseModel):
 
     @field_validator("labels")
     @classmethod
-    def _ours(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        if sorted(labels) != sorted(LABELS):
-            raise ValueError(f"labels should be {', '.join(LABELS)} in any order")
+    def _sound(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            check_labels(labels)
+        except DataError as error:
+            raise ValueError(str(error)) from None
         return labels
+
+
+AnyCard = TypeVar("AnyCard", Card, DetectorCard)
 
 
 @dataclass(frozen=True)
@@ -66,6 +94,14 @@ class Model:
     """A card and the ONNX bytes that its SHA-256 vouches for."""
 
     card: Card
+    weights: bytes
+
+
+@dataclass(frozen=True)
+class DetectorModel:
+    """The same of a face detector."""
+
+    card: DetectorCard
     weights: bytes
 
 
@@ -82,17 +118,37 @@ def load(name_or_path: str | Path | None = None) -> Model:
     """
     name = str(name_or_path or DEFAULT)
     if name in shipped():
-        weights = files("mien.weights") / f"{name}.onnx"
-        return _verified(name, weights.read_bytes(), (files("mien.weights") / f"{name}.json").read_text("utf-8"))
+        content = (files("mien.weights") / f"{name}.onnx").read_bytes()
+        text = (files("mien.weights") / f"{name}.json").read_text("utf-8")
+        return Model(_verified(name, content, text, Card), content)
     path = Path(name)
     if path.suffix != ".onnx":
         raise ModelError(
             f"no model {name!r}{did_you_mean(name, shipped())}; shipped are {', '.join(shipped()) or 'none'}, "
             "or give the path of an .onnx file with its card beside it"
         )
+    content, text = _read(path)
+    return Model(_verified(name, content, text, Card), content)
+
+
+def load_detector(path: Path | None = None) -> DetectorModel:
+    """The detector in the package (None), or one that `mien export` wrote: an `.onnx` file with its card beside it.
+
+    Raises ModelError as `load` does.
+    """
+    if path is None:
+        folder = files("mien.weights") / "detector"
+        content, text = (folder / "mien.onnx").read_bytes(), (folder / "mien.json").read_text("utf-8")
+    else:
+        content, text = _read(path)
+    return DetectorModel(_verified(str(path or "mien"), content, text, DetectorCard), content)
+
+
+def _read(path: Path) -> tuple[bytes, str]:
+    """Weights, and the text of the card beside them."""
     card = path.with_suffix(".json")
     try:
-        return _verified(name, path.read_bytes(), card.read_text("utf-8"))
+        return path.read_bytes(), card.read_text("utf-8")
     except OSError as error:
         raise ModelError(
             f"cannot read {error.filename}: {error.strerror}; a model is NAME.onnx and NAME.json"
@@ -101,9 +157,9 @@ def load(name_or_path: str | Path | None = None) -> Model:
         raise ModelError(f"{card} is not a card: it should be JSON text") from None
 
 
-def _verified(name: str, weights: bytes, text: str) -> Model:
+def _verified(name: str, weights: bytes, text: str, schema: type[AnyCard]) -> AnyCard:
     try:
-        card = Card.model_validate_json(text)
+        card = schema.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -114,10 +170,10 @@ def _verified(name: str, weights: bytes, text: str) -> Model:
             f"the card of {name} belongs to other weights: it says SHA-256 {card.sha256[:12]}, "
             f"the file has {digest[:12]}; export or install the model again"
         )
-    return Model(card, weights)
+    return card
 
 
-def save_card(path: Path, card: Card) -> None:
+def save_card(path: Path, card: Card | DetectorCard) -> None:
     """Write a card aside and rename it into place."""
     working = path.with_suffix(".part")
     working.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -45,7 +45,7 @@ class Session:
         self.input_shape: list[Any] = self._session.get_inputs()[0].shape
         self.output_shapes: list[list[Any]] = [o.shape for o in self._session.get_outputs()]
 
-    def run(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """All outputs for one input batch."""
         outputs: list[NDArray[np.float32]] = self._session.run(None, {self.input_name: batch})
         return outputs

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mien.draw import COLOURS
+from mien.draw import colours
 from mien.episodes import MIN_DURATION, Episode
 from mien.errors import InputError, did_you_mean
 from mien.faces import Faces
@@ -27,27 +27,27 @@ _FINEST = 1 / 64
 """Seconds of the first, shortest bins."""
 _GAP_SECONDS = 0.25
 """For which somebody unseen still counts as seen."""
-_STACK = (*(label for label in LABELS if label != "neutral"), "neutral")
-"""From the base line up; neutral on top, so that expressions grow from the base."""
 _STEPS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 
 _WIDTH, _LEFT, _RIGHT = 1280, 150, 28
 _TOP, _BOTTOM = 80, 46
 _STRIP, _GAP = 18, 20
 _FONT = 13
+_LEGEND = 660
+"""Width of its rows in pixels."""
 
 
 class Timeline:
     """Sums of probabilities over stretches of time, for each person of one source."""
 
     def __init__(self) -> None:
-        self.source = ""
+        self.source, self.labels = "", LABELS
         self._bin, self._frames, self._last = _FINEST, 0, 0.0
         self._sums: dict[int, dict[int, NDArray[np.float64]]] = {}
 
     def add(self, faces: Faces) -> None:
         """Take in a frame whose faces have ids and probabilities; who is not followed (id 0) is left out."""
-        self.source, self._last = faces.source, max(self._last, faces.time)
+        self.source, self.labels, self._last = faces.source, faces.label_names, max(self._last, faces.time)
         self._frames += 1
         while faces.time >= self._bin * BINS:
             self._coarsen()
@@ -86,7 +86,8 @@ class Timeline:
         return float(sum(edges[-1] - edges[0] for edges, _ in self.runs(person)))
 
     def runs(self, person: int) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Stretches in which somebody was seen: edges in seconds `(k + 1,)`, mean probabilities between them `(k, 7)`.
+        """Stretches in which somebody was seen: edges in seconds `(k + 1,)`, mean probabilities between them
+        `(k, labels)`.
 
         What lies between two frames takes the values of the one before, unless it is long.
         """
@@ -104,7 +105,7 @@ class Timeline:
         return runs
 
     def mean(self, person: int) -> NDArray[np.float64]:
-        """Mean probabilities (7,) over all frames of somebody."""
+        """Mean probabilities (labels,) over all frames of somebody."""
         total = np.sum(list(self._sums[person].values()), axis=0)
         mean: NDArray[np.float64] = total[:-1] / total[-1]
         return mean
@@ -115,7 +116,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Area:
-    """A filled polygon; `colour` is an expression or a tone of the page: ink, faint, line or paper."""
+    """A filled polygon; `colour` is `rgb(...)` or a tone of the page: ink, faint, line or paper."""
 
     points: list[Point]
     colour: str
@@ -142,6 +143,8 @@ class Scene:
     height: int
     title: str
     about: str
+    legend: list[tuple[str, str]]
+    """Labels and their colours."""
     areas: list[Area] = field(default_factory=list)
     words: list[Words] = field(default_factory=list)
 
@@ -156,7 +159,10 @@ def draw_timeline(timeline: Timeline, episodes: Iterable[Episode] = ()) -> Scene
     people = sorted((lasting or everybody)[:MAX_LANES])
     lane = 96 if len(people) <= 3 else 64 if len(people) <= 6 else 44
     height = _TOP + max(len(people), 1) * (lane + _STRIP + 4 + _GAP) + _BOTTOM
-    scene = Scene(_WIDTH, height, *_heading(timeline, len(everybody) - len(people)))
+    paints = {label: "rgb({},{},{})".format(*colour) for label, colour in colours(timeline.labels).items()}
+    stack = sorted(timeline.labels, key="neutral".__eq__)  # neutral on top, so that expressions grow from the base
+    legend = [(label, paints[label]) for label in stack]
+    scene = Scene(_WIDTH, height, *_heading(timeline, len(everybody) - len(people)), legend)
     span = max(timeline.duration, 1.0)
     plot = _WIDTH - _LEFT - _RIGHT
 
@@ -175,15 +181,16 @@ def draw_timeline(timeline: Timeline, episodes: Iterable[Episode] = ()) -> Scene
     for row, person in enumerate(people):
         top = _TOP + row * (lane + _STRIP + 4 + _GAP)
         base = top + lane
-        dominant = LABELS[int(timeline.mean(person).argmax())]
+        dominant = timeline.labels[int(timeline.mean(person).argmax())]
         scene.words.append(Words(16, top + lane / 2 - 9, f"person {person}", size=15))
         seen = f"{length(timeline.seconds(person))}, {dominant}"
         scene.words.append(Words(16, top + lane / 2 + 10, seen, "faint", size=12))
         scene.box(_LEFT, base, _LEFT + plot, base + 1, "line")
         for edges, probs in timeline.runs(person):
-            _stack(scene, [x(edge) for edge in edges], probs, base, lane)
+            shares = probs[:, [timeline.labels.index(label) for label in stack]]
+            _stack(scene, [x(edge) for edge in edges], shares, base, lane)
         for episode in by_person.get(person, ()):
-            _episode(scene, episode, x(episode.onset), x(episode.offset), base + 4, span)
+            _episode(scene, episode, paints[episode.label], x(episode.onset), x(episode.offset), base + 4, span)
     return scene
 
 
@@ -197,19 +204,20 @@ def _heading(timeline: Timeline, others: int) -> tuple[str, str]:
 
 
 def _stack(scene: Scene, edges: Sequence[float], probs: NDArray[np.float64], base: float, height: float) -> None:
-    """Stacked areas of one stretch, as steps: all reach down to the base, the lowest lies over the others."""
-    tops = np.cumsum(probs[:, [LABELS.index(label) for label in _STACK]], axis=1)
-    for k in reversed(range(len(_STACK))):
+    """Stacked areas of one stretch in the order of the legend, as steps: all reach down to the base, the lowest lies
+    over the others."""
+    tops = np.cumsum(probs, axis=1)
+    for k, (_, colour) in reversed(list(enumerate(scene.legend))):
         steps = [(edges[i + side], base - height * top) for i, top in enumerate(tops[:, k]) for side in (0, 1)]
-        scene.areas.append(Area([(edges[0], base), *steps, (edges[-1], base)], _STACK[k]))
+        scene.areas.append(Area([(edges[0], base), *steps, (edges[-1], base)], colour))
 
 
-def _episode(scene: Scene, episode: Episode, x1: float, x2: float, top: float, span: float) -> None:
+def _episode(scene: Scene, episode: Episode, colour: str, x1: float, x2: float, top: float, span: float) -> None:
     x2 = max(x2, x1 + 1.5)
     hint = f"person {episode.id}: {episode.label}, {clock(episode.onset, span, 1)} to {clock(episode.offset, span, 1)}"
     hint += f", mean probability {episode.mean:.0%}"
     inset = min(1.0, (x2 - x1) / 4)  # neighbours stay apart
-    scene.box(x1, top, x2 - inset, top + _STRIP, episode.label, hint)
+    scene.box(x1, top, x2 - inset, top + _STRIP, colour, hint)
     if text_width(episode.label, 11) + 8 <= x2 - x1:
         scene.words.append(Words((x1 + x2) / 2, top + _STRIP / 2, episode.label, "on-colour", "middle", 11))
 
@@ -270,26 +278,37 @@ def check_timeline(path: Path) -> None:
 def _png(scene: Scene) -> Image.Image:
     """In light tones, drawn at twice its size and kept so."""
     scale = 2
-    paints = _LIGHT | {label: f"rgb({r},{g},{b})" for label, (r, g, b) in COLOURS.items()}
-    image = Image.new("RGB", (scene.width * scale, scene.height * scale), paints["paper"])
+    image = Image.new("RGB", (scene.width * scale, scene.height * scale), _LIGHT["paper"])
     draw = ImageDraw.Draw(image)
-    for area in scene.areas + _legend():
-        draw.polygon([(px * scale, py * scale) for px, py in area.points], paints[area.colour])
+    squares = _legend(scene)
+    for area in scene.areas + squares:
+        draw.polygon([(px * scale, py * scale) for px, py in area.points], _LIGHT.get(area.colour, area.colour))
     anchors = {"start": "lm", "middle": "mm", "end": "rm"}
     heading = [Words(16, 24, scene.title, size=18), Words(16, 48, scene.about, "faint", size=12)]
-    for words in [*scene.words, *heading, *(Words(a.points[1][0] + 5, 24, a.colour, size=12) for a in _legend())]:
+    for words in [
+        *scene.words,
+        *heading,
+        *(Words(a.points[1][0] + 5, a.points[1][1] + 6, a.hint, size=12) for a in squares),
+    ]:
         place = words.x * scale, words.y * scale
-        draw.text(place, words.text, paints[words.colour], _font(words.size * scale), anchor=anchors[words.anchor])
+        draw.text(place, words.text, _LIGHT[words.colour], _font(words.size * scale), anchor=anchors[words.anchor])
     return image
 
 
-def _legend() -> list[Area]:
-    """A square for each expression; its name goes to the right of it."""
-    squares, at = [], float(_WIDTH - _RIGHT)
-    for label in reversed(_STACK):
-        at -= round(text_width(label, 12)) + 17
-        squares.append(Area([(at, 18), (at + 12, 18), (at + 12, 30), (at, 30)], label))
-        at -= 14
+def _legend(scene: Scene) -> list[Area]:
+    """A square for each label, in rows that end at the right; its name goes to the right of it."""
+    rows: list[list[tuple[str, str]]] = [[]]
+    for entry in scene.legend:
+        if sum(text_width(label, 12) + 31 for label, _ in [*rows[-1], entry]) > _LEGEND:
+            rows.append([])
+        rows[-1].append(entry)
+    squares = []
+    for k, row in enumerate(rows):
+        at, y = float(_WIDTH - _RIGHT), 18 + 18 * k
+        for label, colour in reversed(row):
+            at -= round(text_width(label, 12)) + 17
+            squares.append(Area([(at, y), (at + 12, y), (at + 12, y + 12), (at, y + 12)], colour, label))
+            at -= 14
     return squares
 
 
@@ -323,7 +342,7 @@ main > div > svg { min-width: {{ 0.75 * (scene.width - left) }}px; }
 </style>
 <header>
 <div><h1>{{ scene.title }}</h1><p>{{ scene.about }}</p></div>
-<ul>{% for label in labels %}<li style="--own: {{ paint(label) }}">{{ label }}</li>{% endfor %}</ul>
+<ul>{% for label, colour in scene.legend %}<li style="--own: {{ colour }}">{{ label }}</li>{% endfor %}</ul>
 </header>
 <main>
 {%- macro drawing(x, width, areas, words) %}
@@ -350,13 +369,13 @@ def _page(scene: Scene) -> str:
     from jinja2 import Environment
 
     def paint(colour: str) -> str:
-        return "rgb({},{},{})".format(*COLOURS[colour]) if colour in COLOURS else f"var(--{colour})"
+        return f"var(--{colour})" if colour in _LIGHT else colour
 
     left = _LEFT - 30  # room for the first label of the time axis
     names = [words for words in scene.words if words.x < left]
     others = [words for words in scene.words if words.x >= left]
     return Environment(autoescape=True).from_string(_PAGE).render(
-        scene=scene, left=left, top=_TOP - 12, names=names, others=others, labels=_STACK, path=_path, paint=paint,
+        scene=scene, left=left, top=_TOP - 12, names=names, others=others, path=_path, paint=paint,
         light=_LIGHT.items(), dark=_DARK.items(),
     )  # fmt: skip
 

@@ -39,6 +39,13 @@ def prepare(
     votes: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The FER+ file (fer2013new.csv) of the fer2013.csv given.")
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...|folders",
+            help="Labels of your own instead of the seven expressions: their names, or those of the folders.",
+        ),
+    ] = None,
     size: Annotated[int, typer.Option(min=16, max=512, help="Side of the crops in pixels.")] = 48,
     faces: Annotated[
         str,
@@ -68,19 +75,24 @@ def prepare(
         bool,
         typer.Option("--dedupe", help="Remove training images that repeat, or are in validation or test too."),
     ] = False,
-    detector: Annotated[str | None, typer.Option(help="What finds faces in photographs: yunet or haar.")] = None,
-    detector_weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A YuNet file to use.")] = None,
+    detector: Annotated[str | None, typer.Option(help="What finds faces in photographs: mien, yunet or haar.")] = None,
+    detector_weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A detector's file to use.")] = None,
 ) -> None:
     """Read pictures in any usual layout and pack the face crops without loss into one folder for training.
 
     A run that was interrupted while it looked for faces goes on from there when it is started again.
     """
     from mien.data import prepared
+    from mien.data.folders import folder_labels
     from mien.data.pictures import Cropper
     from mien.data.prepare import prepare
     from mien.detect import load_detector
+    from mien.labels import LABELS, label_set
 
     shares = _shares(split) if split else None
+    names = LABELS
+    if labels is not None:
+        names = folder_labels(sources) if labels == "folders" else label_set(labels.split(","))
     prepared.check_target(target)
     place = target.resolve()
     cropper = Cropper(
@@ -91,7 +103,7 @@ def prepare(
         tasks = {source: bar.add_task(f"reading {source.name}", total=None) for source in sources}
         comparing = bar.add_task("comparing", total=None, visible=False)
         result = prepare(
-            sources, votes=votes, cropper=cropper, seed=seed, shares=shares, group=group, dedupe=dedupe,
+            sources, votes=votes, cropper=cropper, seed=seed, shares=shares, group=group, dedupe=dedupe, labels=names,
             progress=lambda source, done, of: bar.update(tasks[source], completed=done, total=of),
             comparing=lambda done, of: bar.update(comparing, completed=done, total=of, visible=True),
         )  # fmt: skip
@@ -124,8 +136,8 @@ def audit(
     faces: Annotated[
         bool, typer.Option("--faces", help="Look for a face in every image, which takes a minute or more.")
     ] = False,
-    detector: Annotated[str | None, typer.Option(help="What finds the faces: yunet or haar.")] = None,
-    detector_weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A YuNet file to use.")] = None,
+    detector: Annotated[str | None, typer.Option(help="What finds the faces: mien, yunet or haar.")] = None,
+    detector_weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A detector's file to use.")] = None,
 ) -> None:
     """Look for copies, leaks between the splits, contradicting labels, blank images and what is no face."""
     from mien.data import prepared
@@ -137,8 +149,6 @@ def audit(
     if not faces and (detector or detector_weights):
         raise typer.BadParameter("it is used with --faces only", param_hint="--detector")
     finder = load_detector(detector, detector_weights, threads=1) if faces else None
-    if finder and finder.note:
-        note(finder.note)
     with progress("images") as bar:
         reading = bar.add_task("reading", total=None)
         data = prepared.load(folder)
@@ -184,8 +194,8 @@ def retake(
     folder: Annotated[Path, typer.Argument(metavar="SET", help="A prepared set.")],
     target: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the new prepared set.")],
     seed: Annotated[int, typer.Option(min=0, help="Decides sizes, angles and backgrounds.")] = 0,
-    detector: Annotated[str | None, typer.Option(help="yunet or haar.")] = None,
-    detector_weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A YuNet file to use.")] = None,
+    detector: Annotated[str | None, typer.Option(help="mien, yunet or haar.")] = None,
+    detector_weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A detector's file to use.")] = None,
 ) -> None:
     """Find and crop every face again as in use, so that training can mix what users' pictures will show."""
     from mien.data import prepared
@@ -209,7 +219,7 @@ def counts_table(data: PreparedSet) -> Table:
     from rich.table import Table
 
     from mien.data.prepare import FLAGS
-    from mien.labels import LABELS, SPLITS
+    from mien.labels import SPLITS
 
     table = Table("", *SPLITS, "all")
     for column in table.columns[1:]:
@@ -219,7 +229,7 @@ def counts_table(data: PreparedSet) -> Table:
         counts = [int((chosen & (data.splits == split)).sum()) for split in SPLITS]
         table.add_row(name, *(f"{count:,}" if count else "[dim]0[/]" for count in (*counts, sum(counts))))
 
-    for number, label in enumerate(LABELS):
+    for number, label in enumerate(data.label_names):
         add(label, data.labels == number)
     table.add_section()
     add("images", np.ones(len(data), bool))
@@ -235,14 +245,14 @@ def balance_table(found: Audit) -> Table:
     """Images per label and split, with their share of the split."""
     from rich.table import Table
 
-    from mien.labels import LABELS, SPLITS
+    from mien.labels import SPLITS
 
     balance = found.balance
     sums = balance.sum(1)
     table = Table("", *(split for split, total in zip(SPLITS, sums, strict=True) if total))
     for column in table.columns[1:]:
         column.justify = "right"
-    for label, row in zip(LABELS, balance.T.tolist(), strict=True):
+    for label, row in zip(found.data.label_names, balance.T.tolist(), strict=True):
         cells = zip(row, sums.tolist(), strict=True)
         table.add_row(label, *(f"{n:,} [dim]{n / s:6.1%}[/]" if n else "[red]none[/]" for n, s in cells if s))
     table.add_section()
@@ -262,12 +272,14 @@ def findings_table(found: Audit) -> Table:
         table.add_row(name, f"[{style}]{count:,}[/]", f"{unit}[dim]{detail if count else ''}[/]")
 
     for leak in found.leaks:
-        exact = int(leak.exact.sum())
-        detail = f"{exact:,} exactly, {len(leak.exact) - exact:,} nearly"
+        exact, mirrored = int(leak.exact.sum()), int(leak.mirrored.sum())
+        detail = f"{exact:,} exact, {len(leak.exact) - exact - mirrored:,} near, {mirrored:,} mirrored"
         add(f"{leak.later} images also in {leak.earlier}", len(leak.exact), "", detail)
     table.add_section()
     add("exact copies", found.spare, "images", f" repeat one of {len(found.copies):,}")
-    add("near copies", len(found.near), "pairs")
+    mirrored = int(found.mirrored.sum())
+    add("near copies", len(found.near) - mirrored, "pairs")
+    add("mirrored copies", mirrored, "pairs")
     add("copies with different labels", len(found.conflicts), "pictures")
     add("near copies with different labels", int(found.near_conflicts.sum()), "pairs")
     table.add_section()

@@ -36,7 +36,7 @@ class Check:
 
 
 def fetch() -> None:
-    """Download the YuNet face detector now, for use without a network later, and print where it lies."""
+    """Download the YuNet face detector for `--detector yunet`, and print where it lies."""
     from mien import fetch
 
     with err.status("downloading YuNet"):
@@ -49,7 +49,7 @@ def doctor(
 ) -> None:
     """Look at versions, models, detector and cache, and say what to do where something is wrong.
 
-    Exits with 1 when there is an error. Downloads the face detector if it is not there, as `mien predict` would.
+    Exits with 1 when there is an error.
     """
     with err.status("looking"):
         checks = list(_checks())
@@ -162,12 +162,12 @@ def _cache(name: str) -> Check:
 
 
 def _detector(name: str) -> Check:
-    from mien.detect import load_detector
+    from mien.detect import MienDetector
+    from mien.models import load_detector
 
-    detector = load_detector()
-    return Check(
-        name, "warning" if detector.note else "ok", detector.name + (f": {detector.note}" if detector.note else "")
-    )
+    model = load_detector()
+    MienDetector(model, threads=1)
+    return Check(name, "ok", f"{model.card.name}, {model.card.parameters:,} parameters, checked against its card")
 
 
 def _version(package: str) -> str | None:

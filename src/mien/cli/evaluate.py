@@ -1,10 +1,10 @@
-"""`mien evaluate`: scores of models on a split of a prepared set."""
+"""`mien evaluate`: scores of models on a split of a prepared set; `cli.detection` measures detectors."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -19,16 +19,28 @@ if TYPE_CHECKING:
     from mien.models import Model
 
 _TTA: tuple[Tta, ...] = ("none", "mirror", "crops")
+Word = TypeVar("Word", bound=str)
 
 
 def evaluate(
-    names: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="MODEL...", help="A shipped model's name or the path of an .onnx file; several are compared."
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="SET",
+            help="A prepared set, made by mien data prepare; to detect, a Parquet file of marked photographs.",
         ),
     ],
-    data: Annotated[Path, typer.Option(metavar="DIR", help="A prepared set, made by mien data prepare.")],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL...",
+            help="A shipped model's name or the path of an .onnx file; several are compared. To detect, detectors: "
+            "mien, yunet, haar or an .onnx file; all that can be had if none is named.",
+        ),
+    ] = None,
+    task: Annotated[
+        str, typer.Option(help="What is measured: expression (models) or detect (detectors of faces).")
+    ] = "expression",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     tta: Annotated[
         str,
@@ -46,18 +58,30 @@ def evaluate(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Also write scores.json, confusion.png and reliability.png there, in a folder for each of several.",
+            help="Also write scores.json, confusion.png and reliability.png there, in a folder for each of several; "
+            "to detect, scores.json and detection.html.",
         ),
     ] = None,
 ) -> None:
     """Measure models: accuracy, F1, confusion matrix, and how far their probabilities can be trusted.
 
-    Choose between models on validation; keep test for the final number.
+    Choose between models on validation; keep test for the final number. With --task detect, measure detectors: recall
+    and false alarms by the size, tilt and light of faces, landmarks, time.
     """
     from mien import models
+    from mien.cli.detection import evaluate_detectors
 
+    if _known("--task", task, ("expression", "detect")) == "detect":
+        if split != "validation" or tta != "none" or robustness:
+            raise typer.BadParameter(
+                "--split, --tta and --robustness are for expressions; leave them out", param_hint="--task"
+            )
+        evaluate_detectors(names or [], data, as_json, target)
+        return
+    if not names:
+        raise typer.BadParameter("name a shipped model or an .onnx file", param_hint="MODEL...")
     loaded = {_unique(name, names, i): models.load(name) for i, name in enumerate(names)}
-    found, compared = _measure(loaded, data, split, _tta(tta), robustness)
+    found, compared = _measure(loaded, data, split, _known("--tta", tta, _TTA), robustness)
     if as_json:
         _print_json(found, compared)
     else:
@@ -73,7 +97,7 @@ def _measure(
     from mien.classify import Classifier
     from mien.data import prepared
     from mien.evaluate.compare import differences
-    from mien.evaluate.run import measure_robustness, passes, read, score
+    from mien.evaluate.run import check_labels, measure_robustness, passes, read, score
 
     found, readings = {}, {}
     with progress("passes") as bar:
@@ -88,6 +112,7 @@ def _measure(
         for name, model in loaded.items():
             bar.update(task, description="classifying" if len(loaded) == 1 else f"classifying by {name}")
             classifier = Classifier(model)
+            check_labels(classifier, everything)
             readings[name] = read(classifier, part.images, tta, step)
             under = measure_robustness(classifier, part, step) if robustness else None
             scores = score(readings[name], everything, split, manifest_sha256=manifest, robustness=under)
@@ -95,11 +120,11 @@ def _measure(
     return found, differences(part.labels, readings)
 
 
-def _tta(name: str) -> Tta:
-    for known in _TTA:
+def _known(option: str, name: str, valid: tuple[Word, ...]) -> Word:
+    for known in valid:
         if name == known:
             return known
-    raise typer.BadParameter(f"{name!r} is none of {', '.join(_TTA)}{did_you_mean(name, _TTA)}", param_hint="--tta")
+    raise typer.BadParameter(f"{name!r} is none of {', '.join(valid)}{did_you_mean(name, valid)}", param_hint=option)
 
 
 def _unique(name: str, names: list[str], index: int) -> str:

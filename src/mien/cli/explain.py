@@ -41,8 +41,6 @@ def explain(
 
     pixels = read_image(image)
     analyzer = load(model, detector, detector_weights)
-    if analyzer.detector.note:
-        note(analyzer.detector.note)
     faces = analyzer.analyze(pixels).replace(source=str(image))
     if not len(faces):
         raise InputError(f"no face was found in {image}, so there is nothing to explain")
@@ -89,7 +87,7 @@ def _print_table(faces: Faces, maps: list[OcclusionMap], geometry: CropGeometry)
     table = Table("face", "expression", "confidence", "hangs most on", "covered, falls by", box=None, pad_edge=False)
     for i, found in enumerate(maps):
         fall = f"{100 * found.drop:.1f} points"
-        table.add_row(str(i + 1), *bar(found.label, found.probability), found.place(geometry), fall)
+        table.add_row(str(i + 1), *bar(found.label, found.probability, faces.label_names), found.place(geometry), fall)
     printed(table)
     out.print(
         f"occlusion sensitivity (Zeiler and Fergus 2014) · detector {faces.detector}, model {faces.model}",

@@ -129,8 +129,6 @@ def _people(
     seconds: float,
     took: float,
 ) -> None:
-    from mien.labels import LABELS
-
     table = Table("person", box=None, header_style="bold", pad_edge=False)
     table.columns[0].justify = "right"
     table.add_column("seen", justify="right")
@@ -143,11 +141,11 @@ def _people(
     people = sorted(timeline.people())
     for person in people:
         mean = timeline.mean(person)
-        label = LABELS[int(mean.argmax())]
+        label = timeline.labels[int(mean.argmax())]
         table.add_row(
             str(person),
             f"{timeline.seconds(person):.1f} s",
-            *bar(label, float(mean.max())),
+            *bar(label, float(mean.max()), timeline.labels),
             _few(shown.get(person, [])),
         )
     out.print(Text(readable(source.name), "bold"), soft_wrap=True)

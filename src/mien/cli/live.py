@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.console import complain, err, note, out
+from mien.cli.console import complain, err, out
 from mien.cli.options import DetectorName, DetectorWeights, MinConfidence, ModelName
 from mien.cli.shown import counted, readable
 from mien.cli.stopping import stopping
@@ -53,8 +53,6 @@ def live(
         with err.status(f"opening {readable(source)}"):
             analyzer = load(model, detector, detector_weights)
             watched = Live(found, analyzer, folder, smoothing=not no_smoothing, min_confidence=min_confidence)
-        if analyzer.detector.note:
-            note(analyzer.detector.note)
         try:
             with stopping(watched.stop) as stopped, watched:
                 first = _first(watched, source)

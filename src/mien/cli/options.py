@@ -13,7 +13,7 @@ MinConfidence = Annotated[
 ModelName = Annotated[
     str | None, typer.Option(help="A shipped model by name, or an .onnx file with its card beside it.")
 ]
-DetectorName = Annotated[str | None, typer.Option(help="What finds the faces: yunet or haar.")]
+DetectorName = Annotated[str | None, typer.Option(help="What finds the faces: mien, yunet or haar.")]
 DetectorWeights = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="A YuNet file to use instead of the downloaded one.")
+    Path | None, typer.Option(metavar="FILE", help="A detector's file to use: one of mien export, or YuNet's.")
 ]

@@ -81,7 +81,7 @@ class Pictures:
         labels = faces.labels(self.min_confidence)
         for i, (label, share, box) in enumerate(zip(labels, faces.confidences.tolist(), faces.boxes, strict=True)):
             place = " ".join(f"{round(v)}" for v in box.tolist())
-            self._table.add_row(name if i == 0 else "", str(i + 1), *bar(label, share), place)
+            self._table.add_row(name if i == 0 else "", str(i + 1), *bar(label, share, faces.label_names), place)
 
     def summary(self, failed: int) -> None:
         """The table of all pictures, and one line that counts; `failed` is the number of all that could not be read."""

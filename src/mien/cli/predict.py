@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.console import complain, note
+from mien.cli.console import complain
 from mien.cli.films import Wish, watch
 from mien.cli.options import DetectorName, DetectorWeights, MinConfidence, ModelName
 from mien.cli.pictures import JPEG, Pictures
@@ -118,13 +118,11 @@ def predict(
     if not moving:
         workers = min(workers, len(found))
     analyzer = load(model, detector, detector_weights, threads=max(1, cores // workers))
-    if analyzer.detector.note:
-        note(analyzer.detector.note)
 
     pictures = Pictures(analyzer, workers, min_confidence, as_json)
     wish = Wish(every, max_fps, start, end, raw, workers, min_confidence, as_json, episodes, timeline)
     stopped_by = 0
-    with open_table(table, min_confidence) if table else nullcontext() as rows:
+    with open_table(table, min_confidence, analyzer.labels) if table else nullcontext() as rows:
         for still, group in groupby(found, key=lambda source: source.kind == "picture"):
             if still:
                 failures += pictures.read(list(group), rows, targets)

@@ -68,10 +68,14 @@ def confusion_table(scores: Scores) -> Table:
     """Counts, and below them the share of their row; the darker, the more of it."""
     table = Table(title="confusion: rows are true labels, columns predicted", box=None, padding=0)
     table.add_column(style="bold", justify="right")
+    longest = max(map(len, scores.labels))
+    width = max(5, min(longest + 1, (79 - longest) // len(scores.labels)))  # so that it fits into 80 columns
     for label in scores.labels:
-        table.add_column(f"{label:^9}", no_wrap=True)
+        table.add_column(f"{label[:width]:^{width}}", no_wrap=True)
     for label, row, shares in zip(scores.labels, scores.confusion, scores.confusion_ratios, strict=True):
-        cells = [Text(f"{c:^9,}\n{f'{s:.0%}':^9}", style=_shade(s)) for c, s in zip(row, shares, strict=True)]
+        cells = [
+            Text(f"{c:^{width},}\n{f'{s:.0%}':^{width}}", style=_shade(s)) for c, s in zip(row, shares, strict=True)
+        ]
         table.add_row(f"{label} ", *cells)
     return table
 

@@ -66,8 +66,6 @@ def serve(
         )  # fmt: skip
         with err.status("loading"):
             analyzer = load(model, detector, detector_weights, threads=1)
-        if analyzer.detector.note:
-            note(analyzer.detector.note)
         server = make_server(create_app(analyzer, settings), settings)
         address = _address(host, listener.getsockname()[1], token)
         out.print(f"mien is open at [bold link={address}]{address}[/]", highlight=False, soft_wrap=True)

@@ -14,11 +14,11 @@ from mien.cli.console import out
 _BAR = 10
 
 
-def bar(label: str, share: float) -> tuple[Text, Text]:
-    """An expression's name and a bar with its probability, in its colour."""
-    from mien.draw import COLOURS
+def bar(label: str, share: float, labels: tuple[str, ...]) -> tuple[Text, Text]:
+    """An expression's name and a bar with its probability, in its colour among `labels`."""
+    from mien.draw import colours
 
-    colour = "rgb({},{},{})".format(*COLOURS[label])
+    colour = "rgb({},{},{})".format(*colours(labels)[label])
     full, empty = ("#", ".") if out.options.ascii_only else ("█", "░")
     filled = round(share * _BAR)
     return Text(label, colour), Text.assemble(

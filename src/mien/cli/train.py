@@ -48,15 +48,19 @@ def train(
 ) -> None:
     """Train a network as a recipe says; Ctrl-C stops, --resume goes on. Runs on several devices under torchrun."""
     _need_train_extra("training")
+    from mien.data.prepared import load_labels
     from mien.train.device import find_device
     from mien.train.fit import fit
-    from mien.train.recipe import read
+    from mien.train.recipe import Recipe, read
     from mien.train.run_folder import RunFolder, best
+    from mien.train.start import head_note
 
     plan = read(recipe, tuple(settings or ()))
     run = RunFolder(folder or Path("runs") / plan.name)
     chosen = find_device(device)
     finished = run.finished
+    if _leads() and not resume and isinstance(plan, Recipe) and (sentence := head_note(plan, load_labels(data))):
+        note(sentence)
     past = run.history() if resume and run.checkpoint.exists() else []
     try:
         with _Display(plan, past) as display:
@@ -101,6 +105,12 @@ def export(
     name: Annotated[
         str | None, typer.Option(help="The model's name.", show_default="of --out, else of the recipe")
     ] = None,
+    balance: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Give rare labels their due: divide by their share in training, to this power."
+        ),
+    ] = 0.0,
     int8: Annotated[
         bool, typer.Option("--int8", help="Also write NAME-int8.onnx, calibrated on training crops, and measure it.")
     ] = False,
@@ -109,11 +119,15 @@ def export(
     calibrated."""
     _need_train_extra("exporting")
     from mien.train.export import export as export_run
+    from mien.train.recipe import DetectorRecipe
     from mien.train.run_folder import RunFolder
 
+    if isinstance(RunFolder(folders[0]).plan(), DetectorRecipe):
+        _export_detector(folders, data, target, name, int8)
+        return
     name = name or (target.stem if target else RunFolder(folders[0]).recipe().name)
     with err.status("exporting") as status:
-        made = export_run(folders, data, target or folders[0] / f"{name}.onnx", name, status.update)
+        made = export_run(folders, data, target or folders[0] / f"{name}.onnx", name, status.update, balance)
     megabytes = made.weights.stat().st_size / 1e6
     _say("weights", f"{made.weights} ({megabytes:.1f} MB)")
     _say("card", made.card_path)
@@ -122,6 +136,21 @@ def export(
     if int8:
         _export_int8(made.weights, data, RunFolder(folders[0]).recipe())
     _say("next", shlex.join(["mien", "evaluate", str(made.weights), "--data", str(data), "--split", "test"]))
+
+
+def _export_detector(folders: list[Path], data: Path, target: Path | None, name: str | None, int8: bool) -> None:
+    from mien.train.detector.export import export_detector
+
+    if len(folders) > 1 or int8:
+        raise typer.BadParameter("a detector is exported from one run, in float32", param_hint="RUN")
+    name = name or (target.stem if target else "detector")
+    with err.status("exporting") as status:
+        made = export_detector(folders[0], data, target or folders[0] / f"{name}.onnx", name, status.update)
+    _say("weights", f"{made.weights} ({made.weights.stat().st_size / 1e6:.2f} MB)")
+    _say("card", made.card_path)
+    _say("parity", f"boxes within {made.difference:.1g} pixels of torch on {made.images} held-out photographs")
+    _say("least score", f"{made.card.min_score:.3f}")
+    _say("next", shlex.join(["mien", "evaluate", "--task", "detect", str(made.weights), "--data", str(data)]))
 
 
 def _say_how_to_go_on(why: str, run: RunFolder, plan: Plan) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mien.data.near import Alike, find_alike, repeats
 from mien.data.prepared import PreparedSet
 from mien.detect import Detector
-from mien.labels import FERPLUS_COLUMNS, LABELS, SPLITS
+from mien.labels import FERPLUS_COLUMNS, SPLITS
 
 FACE_SIDES = (96, 224)
 """Sides in pixels to which a crop is enlarged before a face is looked for."""
@@ -31,13 +31,15 @@ class Leak:
     """Images of one split that are also in one before it in the order of `SPLITS`.
 
     `pairs` (k, 2) rows of the set: one in the earlier split, one in the later, that show the same picture; one pair
-    for each image of the later split. `exact` (k,) whether their pixels are the same.
+    for each image of the later split. `exact` (k,) whether their pixels are the same, `mirrored` (k,) whether one is
+    nearly the mirror image of the other.
     """
 
     earlier: str
     later: str
     pairs: NDArray[np.intp]
     exact: NDArray[np.bool_]
+    mirrored: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Audit:
     """What was found in a prepared set, all by its row numbers.
 
     `copies` groups of two and more rows with the same pixels; `near` (m, 2) rows that show nearly the same picture,
-    each the first of its copies, and `likeness` (m,) the correlation of their pixels; `leaks` for each two splits;
+    each the first of its copies, `likeness` (m,) the correlation of their pixels, and `mirrored` (m,) whether one is
+    the mirror image; `leaks` for each two splits;
     `conflicts` the groups of copies whose labels differ, `near_conflicts` which of `near` (m,) have different labels;
     `blank` rows of one single grey; `voted_faceless` rows where most FER+ annotators saw no face, None where nobody
     voted; `faceless` rows where `detector` finds none, None where it was not asked; `unusable` a sentence for each
@@ -56,6 +59,7 @@ class Audit:
     copies: list[NDArray[np.intp]]
     near: NDArray[np.intp]
     likeness: NDArray[np.float32]
+    mirrored: NDArray[np.bool_]
     leaks: list[Leak]
     conflicts: list[NDArray[np.intp]]
     near_conflicts: NDArray[np.bool_]
@@ -73,10 +77,11 @@ class Audit:
 
     @property
     def balance(self) -> NDArray[np.int64]:
-        """Images (3, 7) of each split and label."""
-        counts = np.zeros((len(SPLITS), len(LABELS)), np.int64)
+        """Images (3, labels) of each split and label."""
+        classes = len(self.data.label_names)
+        counts = np.zeros((len(SPLITS), classes), np.int64)
         for k, split in enumerate(SPLITS):
-            counts[k] = np.bincount(self.data.labels[self.data.splits == split], minlength=len(LABELS))
+            counts[k] = np.bincount(self.data.labels[self.data.splits == split], minlength=classes)
         return counts
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,18 +92,24 @@ class Audit:
         return {
             "images": len(self.data),
             "balance": {
-                split: dict(zip(LABELS, row, strict=True))
+                split: dict(zip(self.data.label_names, row, strict=True))
                 for split, row in zip(SPLITS, self.balance.tolist(), strict=True)
             },
             "copies": [group.tolist() for group in self.copies],
             "near_copies": [
-                {"rows": rows, "likeness": round(same, 4), "labels_differ": differ}
-                for rows, same, differ in zip(
-                    self.near.tolist(), self.likeness.tolist(), self.near_conflicts.tolist(), strict=True
+                {"rows": rows, "likeness": round(same, 4), "mirrored": mirrored, "labels_differ": differ}
+                for rows, same, mirrored, differ in zip(
+                    *(column.tolist() for column in (self.near, self.likeness, self.mirrored, self.near_conflicts)),
+                    strict=True,
                 )
             ],
             "leaks": [
-                {"splits": [leak.earlier, leak.later], "exact": leak.exact.tolist(), "rows": leak.pairs.tolist()}
+                {
+                    "splits": [leak.earlier, leak.later],
+                    "exact": leak.exact.tolist(),
+                    "mirrored": leak.mirrored.tolist(),
+                    "rows": leak.pairs.tolist(),
+                }
                 for leak in self.leaks
             ],
             "conflicting_copies": [group.tolist() for group in self.conflicts],
@@ -130,6 +141,7 @@ def audit(
         copies=copies,
         near=alike.pairs,
         likeness=alike.likeness,
+        mirrored=alike.mirrored,
         leaks=[_leak(data.splits, alike, *two) for two in combinations(SPLITS, 2)],
         conflicts=[group for group in copies if len(set(data.labels[group].tolist())) > 1],
         near_conflicts=data.labels[alike.pairs[:, 0]] != data.labels[alike.pairs[:, 1]],
@@ -155,18 +167,19 @@ def _leak(splits: NDArray[np.str_], alike: Alike, earlier: str, later: str) -> L
     known = np.full(len(splits), -1)  # of each first image, a row of the earlier split that copies it
     rows = np.flatnonzero(splits == earlier)
     known[alike.first[rows[::-1]]] = rows[::-1]
-    similar = known.copy()
+    similar, turned = known.copy(), np.zeros(len(splits), bool)
     rising = np.argsort(alike.likeness, kind="stable")  # so the most alike has the last say
-    for one, other in alike.pairs[rising].tolist():
-        similar[one] = known[other] if known[other] >= 0 else similar[one]
-        similar[other] = known[one] if known[one] >= 0 else similar[other]
+    for pair, mirrored in zip(alike.pairs[rising].tolist(), alike.mirrored[rising].tolist(), strict=True):
+        for one, other in (pair, pair[::-1]):
+            if known[other] >= 0:
+                similar[one], turned[one] = known[other], mirrored
     mine = np.flatnonzero(splits == later)
     firsts = alike.first[mine]
     exact = known[firsts] >= 0
     partners = np.where(exact, known[firsts], similar[firsts])
     leaked = partners >= 0
     pairs = np.stack([partners, mine], 1)[leaked].astype(np.intp)
-    return Leak(earlier, later, pairs, exact[leaked])
+    return Leak(earlier, later, pairs, exact[leaked], (turned[firsts] & ~exact)[leaked])
 
 
 def find_faceless(

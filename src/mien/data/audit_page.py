@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.crop import resize_crop
-from mien.data.audit import Audit
-from mien.data.near import MIN_LIKENESS
-from mien.draw import COLOURS
+from mien.data.audit import Audit, Leak
+from mien.data.near import MIN_LIKENESS, MIN_MIRRORED
+from mien.draw import colours
 from mien.files import replacing
-from mien.labels import LABELS, SPLITS
+from mien.labels import SPLITS
 
 LIMIT = 28
 """Pairs, groups or single images shown of each finding."""
@@ -74,30 +74,30 @@ def render(audit: Audit, name: str) -> str:
     splits = [(split, row.sum(), row) for split, row in zip(SPLITS, audit.balance, strict=True) if row.any()]
     return template.render(
         name=name, audit=audit, sections=[section for section in sections if section.total],
-        clean=[section.title.lower() for section in sections if not section.total], labels=LABELS, splits=splits,
+        clean=[section.title.lower() for section in sections if not section.total], labels=audit.data.label_names,
+        splits=splits,
         widest=max((row.max() / total for _, total, row in splits), default=1),
-        colours={label: f"rgb{colour}" for label, colour in COLOURS.items()},
+        colours={label: f"rgb{colour}" for label, colour in colours(audit.data.label_names).items()},
     )  # fmt: skip
 
 
 def _sections(audit: Audit) -> list[Section]:
     sections = []
     for leak in audit.leaks:
-        total, exact = len(leak.pairs), int(leak.exact.sum())
+        total, exact, turned = len(leak.pairs), int(leak.exact.sum()), int(leak.mirrored.sum())
         sections.append(
             Section(
                 f"{leak.later.capitalize()} images also in {leak.earlier}",
                 total,
                 "images",
-                f"{exact:,} of them are in {leak.earlier} pixel by pixel, the others nearly. Scores on {leak.later} "
-                "come out too high where they were learnt by heart.",
-                [
-                    Card(_tiles(audit, leak.pairs[i]), "the same pixels" if leak.exact[i] else "nearly the same")
-                    for i in _spread(total)
-                ],
+                f"{exact:,} of them are in {leak.earlier} pixel by pixel, {turned:,} mirrored, the others nearly. "
+                f"Scores on {leak.later} come out too high where they were learnt by heart.",
+                [Card(_tiles(audit, leak.pairs[i]), _kinship(leak, i)) for i in _spread(total)],
             )
         )
     differing = np.flatnonzero(audit.near_conflicts)
+    rising = np.argsort(audit.likeness, kind="stable")
+    mirrored = audit.mirrored[rising]
     sections += [
         Section(
             "Copies with different labels", len(audit.conflicts), "pictures",
@@ -106,7 +106,7 @@ def _sections(audit: Audit) -> list[Section]:
         ),
         Section(
             "Near copies with different labels", len(differing), "pairs",
-            "The same photograph, cut or compressed anew, under two names.",
+            "The same photograph, cut, compressed or mirrored, under two names.",
             [_pair(audit, int(differing[i])) for i in _spread(len(differing))],
         ),
         Section(
@@ -114,12 +114,8 @@ def _sections(audit: Audit) -> list[Section]:
             f"{audit.spare:,} images repeat the pixels of another. The largest groups come first.",
             [_group(audit, group) for group in audit.copies[:LIMIT]],
         ),
-        Section(
-            "Near copies", len(audit.near), "pairs",
-            f"Their pixels correlate by {MIN_LIKENESS:.0%} or more. The least alike come first, so that you can judge "
-            "how far to trust this.",
-            [_pair(audit, int(i)) for i in np.argsort(audit.likeness, kind="stable")[:LIMIT]],
-        ),
+        _near(audit, "Near copies", f"{MIN_LIKENESS:.0%} or more", rising[~mirrored]),
+        _near(audit, "Mirrored copies", f"{MIN_MIRRORED:.0%} or more when one is mirrored", rising[mirrored]),
         _singles(audit, "Blank", audit.blank, "Images of one single grey."),
     ]  # fmt: skip
     if audit.voted_faceless is not None:
@@ -139,8 +135,22 @@ def _singles(audit: Audit, title: str, rows: NDArray[np.intp], meaning: str) -> 
     return Section(title, len(rows), "images", meaning, cards)
 
 
+def _near(audit: Audit, title: str, much: str, rising: NDArray[np.intp]) -> Section:
+    meaning = (
+        f"Their pixels correlate by {much}. The least alike come first, so that you can judge how far to trust this."
+    )
+    return Section(title, len(rising), "pairs", meaning, [_pair(audit, int(i)) for i in rising[:LIMIT]])
+
+
 def _pair(audit: Audit, number: int) -> Card:
-    return Card(_tiles(audit, audit.near[number]), f"correlation {audit.likeness[number]:.2f}")
+    how = ", mirrored" if audit.mirrored[number] else ""
+    return Card(_tiles(audit, audit.near[number]), f"correlation {audit.likeness[number]:.2f}{how}")
+
+
+def _kinship(leak: Leak, number: int) -> str:
+    if leak.exact[number]:
+        return "the same pixels"
+    return "mirrored" if leak.mirrored[number] else "nearly the same"
 
 
 def _group(audit: Audit, rows: NDArray[np.intp]) -> Card:
@@ -149,9 +159,9 @@ def _group(audit: Audit, rows: NDArray[np.intp]) -> Card:
 
 
 def _tiles(audit: Audit, rows: Iterable[int]) -> list[Tile]:
-    data = audit.data
+    data, names = audit.data, audit.data.label_names
     return [
-        Tile(_picture(data.images[i]), int(i), LABELS[data.labels[i]], str(data.splits[i]), str(data.sources[i]))
+        Tile(_picture(data.images[i]), int(i), names[data.labels[i]], str(data.splits[i]), str(data.sources[i]))
         for i in rows
     ]
 

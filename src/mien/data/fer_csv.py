@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.crop import resize_crop
-from mien.data.rows import Progress, Rows, gather, silent
+from mien.data.rows import Progress, Rows, gather, left_out, silent
 from mien.errors import DataError, did_you_mean
 from mien.labels import FER2013_ORDER, FERPLUS_COLUMNS, LABELS, find_split
 from mien.labels import split as split_name
 
 USAGES = ("Training", "PublicTest", "PrivateTest")
-_EMOTIONS = {str(i): LABELS.index(name) for i, name in enumerate(FER2013_ORDER)}
+_EMOTIONS = {str(i): name for i, name in enumerate(FER2013_ORDER)}
 _VOTE_HEADER = (
     "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "nf",
 )  # fmt: skip
@@ -31,14 +31,16 @@ def is_csv(path: Path) -> bool:
     return path.name.lower().endswith((".csv", ".csv.gz"))
 
 
-def read_csv(path: Path, size: int, progress: Progress = silent, *, group: str | None = None) -> Rows:
+def read_csv(
+    path: Path, size: int, progress: Progress = silent, *, group: str | None = None, labels: tuple[str, ...] = LABELS
+) -> Rows:
     """Read `emotion,pixels[,Usage]` in any order of columns: FER2013's numbers for the labels, pixels as text.
 
     `group` names one more column whose values become the groups. Raises DataError on the first malformed row.
     """
     name = path.name.removesuffix(".gz")
     images: list[NDArray[np.uint8]] = []
-    labels: list[int] = []
+    names: list[str] = []
     splits: list[str] = []
     groups: list[str] = []
     sources: list[str] = []
@@ -59,15 +61,18 @@ def read_csv(path: Path, size: int, progress: Progress = silent, *, group: str |
             raise DataError(f"{where}: Usage is {usage!r}, not one of {', '.join(USAGES)}")
         if group and not member:
             raise DataError(f"{where}: {group} is empty; every row should name its group")
+        names.append(_EMOTIONS[emotion])
+        if names[-1] not in labels:
+            continue
         images.append(resize_crop(values.reshape(side, side), size))
-        labels.append(_EMOTIONS[emotion])
         splits.append(split_name(usage) if usage else "")
         groups.append(member)
         sources.append(f"{name}:{line}")
         if len(images) % 1000 == 0:
             progress(len(images), None)
     progress(len(images), len(images))
-    return gather(path, images, labels, splits, groups, sources)
+    numbers = [labels.index(name) for name in names if name in labels]
+    return gather(path, images, numbers, splits, groups, sources, notes=left_out(path, names, labels))
 
 
 def _rows(path: Path, group: str | None) -> Iterator[tuple[int, str, bytes, str, str]]:

@@ -8,12 +8,15 @@ from typing import Any
 
 from mien.data.fer_csv import no_column
 from mien.data.pictures import Cropper, Picture
-from mien.data.rows import Progress, Rows, gather, silent
+from mien.data.rows import Progress, Rows, gather, left_out, silent
 from mien.errors import DataError, MissingExtraError
 from mien.labels import LABELS, expression, find_split
 
 
-def read_parquet(path: Path, cropper: Cropper, progress: Progress = silent, *, group: str | None = None) -> Rows:
+def read_parquet(
+    path: Path, cropper: Cropper, progress: Progress = silent, *, group: str | None = None,
+    labels: tuple[str, ...] = LABELS,
+) -> Rows:  # fmt: skip
     """Read `image` (encoded bytes, or a struct with them) and `label` (names, or numbers where the file's
     metadata names them as Hugging Face data sets do). The split is what the file name begins with, if it does
     (`train-00000-of-00001.parquet`). `group` names one more column whose values become the groups."""
@@ -44,15 +47,19 @@ def read_parquet(path: Path, cropper: Cropper, progress: Progress = silent, *, g
             "replace them by names such as 'happy'"
         )
     said = [names[v] if isinstance(v, int) and names and 0 <= v < len(names) else v for v in label]
-    labels = [_label(path, row, value) for row, value in enumerate(said)]
-    groups = [""] * len(labels)
+    found = [_label(path, row, value, labels) for row, value in enumerate(said)]
+    groups = [""] * len(found)
     if group:
         groups = [_group(path, row, group, value) for row, value in enumerate(table[group])]
-    sources = [f"{path.name}:{row}" for row in range(len(labels))]
+    rows = [row for row, name in enumerate(found) if name in labels]
+    groups = [groups[row] for row in rows]
+    numbers = [labels.index(found[row]) for row in rows]
+    sources = [f"{path.name}:{row}" for row in rows]
     split = find_split(path.name.partition("-")[0].partition(".")[0]) or ""
-    pictures = [Picture(source, data or b"") for data, source in zip(image, sources, strict=True)]
+    pictures = [Picture(source, image[row] or b"") for row, source in zip(rows, sources, strict=True)]
     images, notes = cropper.crops(path, pictures, progress)
-    return gather(path, images, labels, [split] * len(labels), groups, sources, notes=notes)
+    notes = [*left_out(path, found, labels), *notes]
+    return gather(path, images, numbers, [split] * len(rows), groups, sources, notes=notes)
 
 
 def _label_names(metadata: dict[str, str]) -> list[str] | None:
@@ -63,9 +70,9 @@ def _label_names(metadata: dict[str, str]) -> list[str] | None:
     return [str(name) for name in names]
 
 
-def _label(path: Path, row: int, value: Any) -> int:
+def _label(path: Path, row: int, value: Any, labels: tuple[str, ...]) -> str:
     try:
-        return LABELS.index(expression(str(value)))
+        return expression(str(value), labels)
     except DataError as error:
         raise DataError(f"{path} row {row}: {error}") from None
 

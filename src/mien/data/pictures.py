@@ -110,7 +110,6 @@ class Cropper:
         make = self._whole
         if mode == "photo":
             make = self._face
-            notes += [self._detector.note] if self._detector.note else []
             if self._file and not self._finished:
                 self._finished = Finished(self._file, self.size)
 

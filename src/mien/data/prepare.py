@@ -42,11 +42,13 @@ def prepare(
     shares: Shares | None = None,
     group: str | None = None,
     dedupe: bool = False,
+    labels: tuple[str, ...] = LABELS,
     progress: Callable[[Path, int, int | None], object] = lambda source, done, of: None,
     comparing: Callable[[int, int], object] = lambda done, of: None,
 ) -> Prepared:
     """Read sources one after the other into one set of crops, as `cropper` makes them; 48 x 48 pixels without one.
 
+    `labels` are what the images are sorted by, a `label_set`; images of another of the seven expressions are left out.
     `votes` is the FER+ file of the one CSV among the sources. A source keeps its own split; what has none, and
     everything when `shares` of train, validation and test are given, is split at random but stratified, by `seed`.
     With `group` (a column's name, or a pattern for paths) everything is split such that no group is on two sides,
@@ -57,11 +59,13 @@ def prepare(
     voted = [path for path in sources if is_csv(path)] if votes else []
     if votes and len(voted) != 1:
         raise DataError(f"the votes in {votes} belong to the rows of one fer2013.csv, the sources have {len(voted)}")
+    if votes and labels != LABELS:
+        raise DataError(f"the votes in {votes} are for the seven expressions; leave them out, or labels of your own")
     cropper = cropper or Cropper(48)
     parts, problems, notes = [], [], []
     groups: list[str] = []
     for source in sources:
-        rows = read_source(source, cropper, partial(progress, source), group=group)
+        rows = read_source(source, cropper, partial(progress, source), group=group, labels=labels)
         counts = np.zeros((len(rows.images), len(FERPLUS_COLUMNS)), np.uint8)
         if votes and source in voted:
             counts = read_votes(votes, rows)
@@ -74,14 +78,14 @@ def prepare(
         groups += rows.groups
         problems += rows.problems
         notes += rows.notes
-    images, labels, ballots = (np.concatenate([part[k] for part in parts]) for k in range(3))
+    images, numbers, ballots = (np.concatenate([part[k] for part in parts]) for k in range(3))
     split_names, places = (np.array([name for part in parts for name in part[k]], np.str_) for k in (3, 4))
     if group:
-        split_names = group_split(labels, groups, shares or DEFAULT_SHARES, seed)
+        split_names = group_split(numbers, groups, shares or DEFAULT_SHARES, seed, len(labels))
         notes.append(f"split by {len(set(groups)):,} groups, no one of which is in two splits")
     hashes = np.array([image_hash(image) for image in images], np.str_)
     flags = np.array([""] * len(images), np.str_)
-    data = PreparedSet(images, labels, ballots, split_names, places, hashes, flags)
+    data = PreparedSet(images, numbers, ballots, split_names, places, hashes, flags, labels)
     if dedupe:
         data, said = without_repeats(data, comparing)
         notes.append(said)
@@ -104,12 +108,12 @@ def _missing(data: PreparedSet) -> list[str]:
     """What a network could not learn from the set."""
     present = np.unique(data.labels)
     if len(present) == 1:
-        return [f"every image is {LABELS[present[0]]}; training needs two expressions at least"]
-    absent = [label for k, label in enumerate(LABELS) if k not in present]
+        return [f"every image is {data.label_names[present[0]]}; training needs two expressions at least"]
+    absent = [label for k, label in enumerate(data.label_names) if k not in present]
     notes = [f"no image of {', '.join(absent)}"] if absent else []
     for split in SPLITS:
         here = data.labels[data.splits == split]
-        lacking = [LABELS[k] for k in present if k not in here]
+        lacking = [data.label_names[k] for k in present if k not in here]
         if len(here) and lacking:
             notes.append(f"no image of {', '.join(lacking)} in {split}, though there are some elsewhere")
     return notes

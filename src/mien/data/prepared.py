@@ -3,7 +3,7 @@
     DIR/manifest.csv     one row per image: id, source, split, label, votes, hash, flags
     DIR/sheets/0000.webp contact sheets of 16 x 16 crops, grey, lossless WebP; image `id` is the tile
                          `id % 256` (row by row) of sheet `id // 256`
-    DIR/set.json         crop size, number of images, how it was packed
+    DIR/set.json         crop size, number of images, how it was packed, the labels where they are not ours
     DIR/problems.txt     one sentence for each image of the sources that is not in the set; where there are any
 
 Any viewer opens the sheets and any spreadsheet the manifest. FER2013 takes 55 MiB and loads in a second or so.
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.errors import DataError
-from mien.labels import FERPLUS_COLUMNS, LABELS, SPLITS
+from mien.labels import FERPLUS_COLUMNS, LABELS, SPLITS, label_set
 from mien.labels import split as split_name
 
 GRID = 16
@@ -44,7 +44,7 @@ _NAMES = "surrogatepass"
 class PreparedSet:
     """Crops with what is known of each, as columns of one length n.
 
-    `images` (n, S, S) uint8 grey; `labels` (n,) int64 in the order of `mien.labels.LABELS`; `votes` (n, 10)
+    `images` (n, S, S) uint8 grey; `labels` (n,) int64 in the order of `label_names`; `votes` (n, 10)
     uint8 counts in the order of `FERPLUS_COLUMNS`, all zero where nobody voted; `splits`, `sources`, `hashes`
     (`image_hash` of each) and `flags` (words with spaces between) (n,) strings.
     """
@@ -56,6 +56,7 @@ class PreparedSet:
     sources: NDArray[np.str_]
     hashes: NDArray[np.str_]
     flags: NDArray[np.str_]
+    label_names: tuple[str, ...] = LABELS
 
     def __len__(self) -> int:
         return len(self.images)
@@ -64,7 +65,7 @@ class PreparedSet:
         """The rows that `index` names."""
         return PreparedSet(
             self.images[index], self.labels[index], self.votes[index], self.splits[index],
-            self.sources[index], self.hashes[index], self.flags[index],
+            self.sources[index], self.hashes[index], self.flags[index], self.label_names,
         )  # fmt: skip
 
     def flagged(self, flag: str) -> NDArray[np.bool_]:
@@ -146,18 +147,20 @@ def _write(folder: Path, data: PreparedSet, progress: Callable[[int], object]) -
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for i in range(len(data)):
-            label = LABELS[data.labels[i]]
+            label = data.label_names[data.labels[i]]
             votes = " ".join(map(str, data.votes[i])) if data.votes[i].any() else ""
             writer.writerow((i, data.sources[i], data.splits[i], label, votes, data.hashes[i], data.flags[i]))
-    about = {"format": FORMAT, "version": VERSION, "size": size, "images": len(data)}
+    about: dict[str, object] = {"format": FORMAT, "version": VERSION, "size": size, "images": len(data)}
     about["vote_columns"] = FERPLUS_COLUMNS
+    if data.label_names != LABELS:
+        about["labels"] = data.label_names
     (folder / "set.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def load(folder: Path) -> PreparedSet:
     """Read a prepared set whole; raises DataError where `folder` holds none or a part of it is damaged."""
-    size, count = _about(folder)
-    rows = _read_manifest(folder / "manifest.csv", count)
+    size, count, labels = _about(folder)
+    rows = _read_manifest(folder / "manifest.csv", count, labels)
     images = np.empty((count, size, size), np.uint8)
 
     def unpack(first: int) -> None:
@@ -178,6 +181,11 @@ def load(folder: Path) -> PreparedSet:
     return replace(rows, images=images)
 
 
+def load_labels(folder: Path) -> tuple[str, ...]:
+    """The labels of a prepared set; raises DataError as `load` does."""
+    return _about(folder)[2]
+
+
 def load_problems(folder: Path) -> list[str]:
     """One sentence for each image of the sources that could not be used and is not in the set."""
     try:
@@ -193,24 +201,25 @@ def manifest_hash(folder: Path) -> str:
     return hashlib.sha256((folder / "manifest.csv").read_bytes()).hexdigest()
 
 
-def _about(folder: Path) -> tuple[int, int]:
-    """Side of the crops and number of images."""
+def _about(folder: Path) -> tuple[int, int, tuple[str, ...]]:
+    """Side of the crops, number of images, and labels."""
     path = folder / "set.json"
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         version, size, count = (int(about[key]) for key in ("version", "size", "images"))
+        labels = label_set(about.get("labels", LABELS))
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{folder} is not a prepared set (no set.json); make one with: mien data prepare") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
         raise DataError(f"{path} is damaged ({error}); prepare the set again") from None
     if version != VERSION:
         raise DataError(f"{path} is of version {version}, this mien reads {VERSION}; prepare the set again")
     if not 1 <= size <= MAX_SIZE or count < 0:
         raise DataError(f"{path} is damaged ({count} images of size {size}); prepare the set again")
-    return size, count
+    return size, count, labels
 
 
-def _read_manifest(path: Path, count: int) -> PreparedSet:
+def _read_manifest(path: Path, count: int, label_names: tuple[str, ...]) -> PreparedSet:
     """All columns but the images."""
     try:
         with path.open(newline="", encoding="utf-8", errors=_NAMES) as file:
@@ -223,7 +232,7 @@ def _read_manifest(path: Path, count: int) -> PreparedSet:
         raise DataError(f"{path} should have the columns {', '.join(COLUMNS)}; prepare the set again")
     if len(rows) != count:
         raise DataError(f"{path} is damaged: {len(rows)} rows for {count} images; prepare the set again")
-    number = {name: i for i, name in enumerate(LABELS)}
+    number = {name: i for i, name in enumerate(label_names)}
     labels = np.empty(count, np.int64)
     votes = np.zeros((count, len(FERPLUS_COLUMNS)), np.uint8)
     for i, row in enumerate(rows):
@@ -237,5 +246,6 @@ def _read_manifest(path: Path, count: int) -> PreparedSet:
         except (ValueError, KeyError, OverflowError):
             raise DataError(f"{path}: row {i} is damaged; prepare the set again") from None
     _, sources, splits, _, _, hashes, flags = zip(*rows, strict=True) if rows else [()] * len(COLUMNS)
-    text = (np.array(column, np.str_) for column in (splits, sources, hashes, flags))
-    return PreparedSet(np.empty((count, 0, 0), np.uint8), labels, votes, *text)
+    text = [np.array(column, np.str_) for column in (splits, sources, hashes, flags)]
+    images = np.empty((count, 0, 0), np.uint8)
+    return PreparedSet(images, labels, votes, text[0], text[1], text[2], text[3], label_names)

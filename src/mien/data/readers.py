@@ -14,23 +14,28 @@ from mien.data.parquet import read_parquet
 from mien.data.pictures import Cropper
 from mien.data.rows import Progress, Rows, silent
 from mien.errors import DataError
+from mien.labels import LABELS
 
 
-def read_source(path: Path, cropper: Cropper, progress: Progress = silent, *, group: str | None = None) -> Rows:
+def read_source(
+    path: Path, cropper: Cropper, progress: Progress = silent, *, group: str | None = None,
+    labels: tuple[str, ...] = LABELS,
+) -> Rows:  # fmt: skip
     """Read a fer2013.csv(.gz), a Parquet file or a folder of label folders.
 
-    `group` is the column (of a table) or the pattern (for paths in a folder) that tells whose image each is. Raises
-    DataError when the source is none of them, names an unknown label or holds a malformed row, and MissingExtraError
-    for Parquet without polars.
+    `group` is the column (of a table) or the pattern (for paths in a folder) that tells whose image each is.
+    Images of an expression that is none of the `labels` are left out, and a note says so. Raises DataError when the
+    source is none of them, names an unknown label or holds a malformed row, and MissingExtraError for Parquet without
+    polars.
     """
     if path.is_dir():
-        return read_folder(path, cropper, progress, group=group)
+        return read_folder(path, cropper, progress, group=group, labels=labels)
     if not path.exists():
         raise DataError(f"{path} does not exist; name a fer2013.csv(.gz), a .parquet file or a folder")
     if is_csv(path):
         if cropper.mode == "photo":
             raise DataError(f"{path} holds face crops as pixels, so no photographs; leave out --faces photo")
-        return read_csv(path, cropper.size, progress, group=group)
+        return read_csv(path, cropper.size, progress, group=group, labels=labels)
     if path.suffix.lower() == ".parquet":
-        return read_parquet(path, cropper, progress, group=group)
+        return read_parquet(path, cropper, progress, group=group, labels=labels)
     raise DataError(f"{path} is no data set; name a fer2013.csv(.gz), a .parquet file or a folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +24,10 @@ def silent(done: int, of: int | None) -> None:
 class Rows:
     """The images of one source, in its order, as columns of one length n.
 
-    `images` (n, S, S) uint8 grey; `labels` (n,) in the order of `LABELS`; `splits` (n,) empty where the source
-    names none; `groups` (n,) empty unless groups were asked for; `sources` (n,) where each comes from; `problems` one
-    sentence for each image that could not be used and is missing here; `notes` sentences on how they were read.
+    `images` (n, S, S) uint8 grey; `labels` (n,) in the order of the labels asked for; `splits` (n,) empty where the
+    source names none; `groups` (n,) empty unless groups were asked for; `sources` (n,) where each comes from;
+    `problems` one sentence for each image that could not be used and is missing here; `notes` sentences on how they
+    were read.
     """
 
     images: NDArray[np.uint8]
@@ -35,6 +37,18 @@ class Rows:
     sources: list[str]
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+def left_out(path: Path, names: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """A note on the images of expressions that are none of the labels, where there are any; raises DataError when none
+    else is left."""
+    counts = Counter(name for name in names if name not in labels)
+    if not counts:
+        return []
+    if counts.total() == len(names):
+        raise DataError(f"{path}: none of its {len(names):,} images has one of the labels {', '.join(labels)}")
+    what = ", ".join(f"{count:,} of {name}" for name, count in sorted(counts.items()))
+    return [f"{path}: left out {counts.total():,} images of expressions that are none of the labels: {what}"]
 
 
 def gather(

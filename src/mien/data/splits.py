@@ -20,7 +20,7 @@ def stratified_split(labels: NDArray[np.int64], shares: Shares, seed: int) -> ND
     """A split (n,) for each image, such that every label is divided by `shares` as exactly as whole images can."""
     random = np.random.default_rng(seed)
     splits = np.empty(len(labels), np.dtype("<U10"))
-    for label in range(len(LABELS)):
+    for label in np.unique(labels):
         members = random.permutation(np.flatnonzero(labels == label))
         bounds = np.rint(np.cumsum(shares) / np.sum(shares) * len(members)).astype(int)
         for name, chosen in zip(SPLITS, np.split(members, bounds[:-1]), strict=True):
@@ -28,7 +28,9 @@ def stratified_split(labels: NDArray[np.int64], shares: Shares, seed: int) -> ND
     return splits
 
 
-def group_split(labels: NDArray[np.int64], groups: Sequence[str], shares: Shares, seed: int) -> NDArray[np.str_]:
+def group_split(
+    labels: NDArray[np.int64], groups: Sequence[str], shares: Shares, seed: int, classes: int = len(LABELS)
+) -> NDArray[np.str_]:
     """A split (n,) for each image, such that all images of a group are in one split.
 
     The largest groups choose first, each the split that lacks most of the group's labels; groups of one size in an
@@ -41,7 +43,7 @@ def group_split(labels: NDArray[np.int64], groups: Sequence[str], shares: Shares
             f"{len(names)} {'group' if len(names) == 1 else 'groups'} ({', '.join(names[:3])}) cannot fill {len(used)} "
             "splits; give shares such as 0.8,0.2,0 or groups that tell more images apart"
         )
-    counts = np.zeros((len(names), len(LABELS)))
+    counts = np.zeros((len(names), classes))
     np.add.at(counts, (which, labels), 1)
     lacking = np.outer(shares, counts.sum(0))
     weight = 1 / np.maximum(counts.sum(0), 1) ** 2  # every label counts alike, however rare

@@ -92,7 +92,8 @@ def line_chart(
     body = [plot.frame()]
     for line in lines:
         path = "L".join(f"{plot.x(a):.1f} {plot.y(b):.1f}" for a, b in line.points)
-        body.append(_tag("path", d=f"M{path}", class_=_stroke(line.colour, line.dashed)))
+        if path:
+            body.append(_tag("path", d=f"M{path}", class_=_stroke(line.colour, line.dashed)))
         for a, b in line.points if line.dots else ():
             title = f"{line.name}: {x.text(a)}, {percent(b)}"
             body.append(_tag("circle", title=title, cx=plot.x(a), cy=plot.y(b), r=3, class_=f"f{line.colour}"))
@@ -108,7 +109,11 @@ def matrix(
     labels: Sequence[str], values: Sequence[Sequence[float]], texts: Sequence[Sequence[str]], name: str
 ) -> Markup:
     """A square of cells, the fuller the higher the value; rows are true labels, columns predicted ones."""
-    side, left, top = 52, 78, 26
+    widest = round(5.5 * max(map(len, labels)))  # of the names, in pixels
+    side, left, top = max(364 // len(labels), 36), max(78, widest + 28), 26
+    upright = widest + 8 > side  # the columns' names, where they have no room to lie
+    if upright:
+        top = widest + 20
     reach = side * len(labels)
     size = (left + reach + 4, top + reach + 26)
     highest = max((value for row in values for value in row), default=0) or 1
@@ -116,7 +121,9 @@ def matrix(
     for i, (row, words) in enumerate(zip(values, texts, strict=True)):
         y = top + i * side
         body.append(_text(left - 8, y + side / 2, labels[i], "tick", "end"))
-        body.append(_text(left + (i + 0.5) * side, top - 12, labels[i], "tick", "middle"))
+        x = left + (i + 0.5) * side
+        turn = f"rotate(-90 {x:.1f} {top - 12})" if upright else ""
+        body.append(_text(x, top - 12, labels[i], "tick", "start" if upright else "middle", turn))
         for j, (value, text) in enumerate(zip(row, words, strict=True)):
             x, full = left + j * side, value / highest
             fill = _tag(

@@ -88,7 +88,8 @@ def side_by_side(found: Sequence[Scores]) -> list[Row]:
     ]
     for i, target in enumerate(row.accuracy for row in found[0].coverage):
         rows.append(_row(f"coverage at {target:.0%}", [s.coverage[i].share for s in found]))
-    rows += [_row(f"F1 {label}", [s.per_class[label].f1 for s in found]) for label in found[0].labels]
+    labels = dict.fromkeys(label for s in found for label in s.labels)
+    rows += [_row(f"F1 {x}", [s.per_class[x].f1 if x in s.per_class else None for s in found]) for x in labels]
     for protocol in found[0].ferplus:
         heads = [s.ferplus[protocol].vote_head if protocol in s.ferplus else None for s in found]
         rows.append(_row(f"FER+ {protocol}, vote head", heads))

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.classify import Classifier
-from mien.labels import LABELS
 from mien.models import CropGeometry
 
 METHOD = "occlusion sensitivity (Zeiler and Fergus 2014)"
@@ -96,7 +95,7 @@ def occlusion_maps(
             image[rows, columns] = grey
         falls = probs[best] - classifier.probabilities(covered)[:, best]
         step(len(squares))
-        yield OcclusionMap(LABELS[best], float(probs[best]), _spread(falls))
+        yield OcclusionMap(classifier.labels[best], float(probs[best]), _spread(falls))
 
 
 def _squares(side: int) -> Iterator[tuple[slice, slice]]:

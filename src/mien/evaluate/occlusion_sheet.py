@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from mien.crop import crop_faces
-from mien.draw import COLOURS
+from mien.draw import colours
 from mien.evaluate.occlusion import OcclusionMap, heat
 from mien.faces import Faces
-from mien.labels import LABELS
 from mien.models import CropGeometry
 
 _PAPER, _INK, _PALE, _TRACK = (19, 21, 26), (255, 255, 255), (172, 178, 188), (45, 49, 57)
 _FACE, _PAD, _TEXT, _LEGEND = 288, 28, 340, 84
 _WIDTH = 4 * _PAD + 2 * _FACE + _TEXT
 _LARGE, _SMALL = 28, 15
+_BARS = 7
 _FINER = 4
 """Rounded corners are drawn so much larger and reduced, which makes them smooth."""
 
@@ -35,8 +35,7 @@ def draw_sheet(
         grey.alpha_composite(Image.fromarray(heat(found.drops, _FACE), "RGBA"))
         for picture, x in ((Image.fromarray(cutout), _PAD), (grey.convert("RGB"), 2 * _PAD + _FACE)):
             sheet.paste(picture, (x, y), _rounded(_FACE, _FACE, 16))
-        probs = np.zeros(len(LABELS), np.float32) if faces.probs is None else faces.probs[row]
-        _words(sheet, (3 * _PAD + 2 * _FACE, y), row + 1, probs, found, geometry)
+        _words(sheet, (3 * _PAD + 2 * _FACE, y), faces, row, found, geometry)
     _legend(sheet)
     return np.array(sheet)
 
@@ -48,24 +47,26 @@ def _cutouts(image: NDArray[np.uint8], faces: Faces, geometry: CropGeometry) -> 
 
 
 def _words(
-    sheet: Image.Image, corner: tuple[int, int], number: int, probs: NDArray[np.float32], found: OcclusionMap,
-    geometry: CropGeometry,
-) -> None:  # fmt: skip
-    """What was read, with its probabilities, and what it hangs on most."""
+    sheet: Image.Image, corner: tuple[int, int], faces: Faces, row: int, found: OcclusionMap, geometry: CropGeometry
+) -> None:
+    """What was read, with its probabilities, of which there is room for seven, and what it hangs on most."""
     x, y = corner
+    probs = np.zeros(len(faces.label_names), np.float32) if faces.probs is None else faces.probs[row]
+    likeliest = sorted(np.argsort(-probs, kind="stable")[:_BARS].tolist())
+    labels, shares, tones = [faces.label_names[k] for k in likeliest], probs[likeliest], colours(faces.label_names)
     write = ImageDraw.Draw(sheet)
-    write.text((x, y + 14), f"face {number}", _PALE, _font(_SMALL), anchor="lm")
+    write.text((x, y + 14), f"face {row + 1}", _PALE, _font(_SMALL), anchor="lm")
     title = f"{found.label} {found.probability:.0%}"
-    write.text((x, y + 44), title, COLOURS[found.label], _font(_LARGE), anchor="lm")
-    names = max(_font(_SMALL).getlength(label) for label in LABELS)
+    write.text((x, y + 44), title, tones[found.label], _font(_LARGE), anchor="lm")
+    names = max(_font(_SMALL).getlength(label) for label in labels)
     start, bars = x + names + 14, _TEXT - names - 14 - 52
-    for k, (label, share) in enumerate(zip(LABELS, probs.tolist(), strict=True)):
+    for k, (label, share) in enumerate(zip(labels, shares.tolist(), strict=True)):
         middle = y + 84 + 22 * k
         tone = _INK if label == found.label else _PALE
         write.text((x, middle), label, tone, _font(_SMALL), anchor="lm")
         _bar(sheet, (start, middle), bars, _TRACK)
         if share * bars >= 3:
-            _bar(sheet, (start, middle), share * bars, COLOURS[label])
+            _bar(sheet, (start, middle), share * bars, tones[label])
         write.text((x + _TEXT, middle), f"{share:.0%}", tone, _font(_SMALL), anchor="rm")
     for line, text in enumerate(_sentence(found, geometry)):
         write.text((x, y + 250 + 22 * line), text, _INK, _font(_SMALL), anchor="lm")

@@ -86,13 +86,13 @@ def _figure(width: float, height: float) -> Figure:
 
 def _matrix(axes: Axes, labels: tuple[str, ...], values: Any, texts: list[list[str]], shades: Any) -> None:
     """One square matrix with a text in each cell, light where the cell is dark."""
-    top = max(float(values.max()), 1e-9)
+    top, size = max(float(values.max()), 1e-9), min(10.5, 90 / len(labels))
     axes.imshow(values, cmap=shades, vmin=0, vmax=top)
     for i, row in enumerate(texts):
         for j, text in enumerate(row):
             color = "white" if values[i, j] > 0.55 * top else INK
             weight = "bold" if i == j else "normal"
-            axes.text(j, i, text, ha="center", va="center", color=color, fontsize=10.5, fontweight=weight)
+            axes.text(j, i, text, ha="center", va="center", color=color, fontsize=size, fontweight=weight)
     places = range(len(labels))
     axes.set_xticks(places, labels, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(places, labels)

@@ -20,7 +20,6 @@ from mien.data.prepared import PreparedSet
 from mien.errors import DataError
 from mien.evaluate.occlusion import heat, occlusion_maps
 from mien.evaluate.scores import Shown
-from mien.labels import LABELS
 from mien.models import Model
 
 _OVERLAY = 96
@@ -64,8 +63,8 @@ def chosen(rows: Sequence[int], data: PreparedSet, classifier: Classifier) -> li
     return [
         Shown(
             row=row,
-            label=LABELS[data.labels[row]],
-            predicted=LABELS[int(probs.argmax())],
+            label=data.label_names[data.labels[row]],
+            predicted=classifier.labels[int(probs.argmax())],
             confidence=float(probs.max()),
         )
         for row, probs in zip(rows, probabilities, strict=True)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from math import ceil
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from mien.draw import COLOURS
-from mien.evaluate import charts
+from mien.draw import colours
+from mien.evaluate import charts, page
 from mien.evaluate.charts import SERIES, Axis, Line, percent, whole_percent
 from mien.evaluate.compare import side_by_side
 from mien.evaluate.occlusion import AGAINST, FOR
@@ -33,16 +31,13 @@ class Measured:
 
 def render(runs: Sequence[TrainingLog], measured: Sequence[Measured]) -> str:
     """The page. Models of one name are told apart by their split."""
-    template = (files("mien.evaluate") / "report.html.jinja").read_text("utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": percent, "points": lambda share: f"{100 * share:.0f}"}
     names = [one.scores.model for one in measured]
     titles = [
         f"{one.scores.model} on {one.scores.split}" if names.count(one.scores.model) > 1 else one.scores.model
         for one in measured
     ]
     spoilt = [(t, one.scores.robustness) for t, one in zip(titles, measured, strict=True) if one.scores.robustness]
-    return environment.from_string(template).render(
+    return page.template("report.html.jinja").render(
         title=_title(runs, measured),
         runs=[(run, _accuracy_curves(run), _loss_curves(run)) for run in runs],
         measured=list(zip(titles, measured, strict=True)),
@@ -55,7 +50,7 @@ def render(runs: Sequence[TrainingLog], measured: Sequence[Measured]) -> str:
         spoilt=spoilt,
         robustness=_robustness(spoilt),
         robustness_keys=charts.legend([(name, 1 + k % SERIES, False) for k, (name, _) in enumerate(spoilt)]),
-        colours={label: _css(colour) for label, colour in COLOURS.items()},
+        colours={label: _css(colour) for one in measured for label, colour in colours(one.scores.labels).items()},
         heat_for=_css(FOR),
         heat_against=_css(AGAINST),
     )

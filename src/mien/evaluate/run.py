@@ -12,7 +12,7 @@ from mien import metrics
 from mien.classify import Classifier
 from mien.crop import resize_crop
 from mien.data.prepared import PreparedSet
-from mien.errors import ModelError
+from mien.errors import DataError, ModelError
 from mien.evaluate.corrupt import CORRUPTIONS, STRENGTHS, corrupt, randomness
 from mien.evaluate.scores import (
     Bin,
@@ -46,13 +46,14 @@ Floats = NDArray[np.float64]
 class Reading:
     """What a model says of n images, with the averaging that `tta` names.
 
-    `logs` (n, 7) are logarithms of the probabilities in the order of `LABELS`, with the card's temperature;
-    `uncalibrated_logs` (n, 7) with temperature 1; `vote_logs` (n, 8) in the order of `VOTE_LABELS`, -inf for what the
+    `logs` (n, k) are logarithms of the probabilities in the order of `labels`, with the card's temperature;
+    `uncalibrated_logs` (n, k) with temperature 1; `vote_logs` (n, 8) in the order of `VOTE_LABELS`, -inf for what the
     network does not know, of the image alone, None without a vote head; `flip_predictions` (n,) are those of image
     and mirror image.
     """
 
     card: Card
+    labels: tuple[str, ...]
     tta: Tta
     logs: Floats
     uncalibrated_logs: Floats
@@ -61,7 +62,7 @@ class Reading:
 
     @property
     def predictions(self) -> NDArray[np.integer]:
-        """(n,) index into `LABELS`."""
+        """(n,) index into `labels`."""
         best: NDArray[np.integer] = self.logs.argmax(1)
         return best
 
@@ -78,11 +79,12 @@ def evaluate(
 ) -> Scores:  # fmt: skip
     """Measure `model` on a split of `data`, the whole prepared set.
 
-    `progress` is called with the forward passes done and their number. Raises DataError when the split is empty,
-    ModelError when card and weights disagree.
+    `progress` is called with the forward passes done and their number. Raises DataError when the split is empty or
+    sorted by other labels than the model's, ModelError when card and weights disagree.
     """
     part = data.split(split)
     classifier = Classifier(model)
+    check_labels(classifier, data)
     done, of = 0, passes(part, tta, robustness=robustness)
 
     def step(images: int) -> None:
@@ -93,6 +95,15 @@ def evaluate(
     reading = read(classifier, part.images, tta, step)
     under = measure_robustness(classifier, part, step) if robustness else None
     return score(reading, data, split, manifest_sha256=manifest_sha256, robustness=under)
+
+
+def check_labels(classifier: Classifier, data: PreparedSet) -> None:
+    """Raises DataError where the model tells other labels apart than the set is sorted by."""
+    if classifier.labels != data.label_names:
+        raise DataError(
+            f"the model {classifier.card.name} tells {', '.join(classifier.labels)} apart, and the set is sorted by "
+            f"{', '.join(data.label_names)}; measure it on a set with its own labels"
+        )
 
 
 def read(
@@ -111,7 +122,8 @@ def read(
         if len(cold) == 1:
             votes = _vote_logs(card, outputs)
     kept = {"none": 1, "mirror": 2, "crops": len(warm)}[tta]
-    return Reading(card, tta, _mean(warm[:kept]), _mean(cold[:kept]), votes, _mean(warm[:2]).argmax(1))
+    logs, uncalibrated = _mean(warm[:kept]), _mean(cold[:kept])
+    return Reading(card, classifier.labels, tta, logs, uncalibrated, votes, _mean(warm[:2]).argmax(1))
 
 
 def score(
@@ -121,15 +133,16 @@ def score(
     part = data.split(split)
     labels, card, predictions = part.labels, reading.card, reading.predictions
     probabilities, correct = np.exp(reading.logs), labels == predictions
-    counts = metrics.confusion(labels, predictions, len(LABELS))
+    counts = metrics.confusion(labels, predictions, len(reading.labels))
     ratios = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     rows = np.flatnonzero(data.splits == split_name(split))
-    mistakes, examples = _shown(probabilities, labels, rows)
+    mistakes, examples = _shown(probabilities, labels, rows, reading.labels)
     return Scores(
         model=card.name,
         split=split_name(split),
         images=len(part),
         tta=reading.tta,
+        labels=reading.labels,
         accuracy=metrics.accuracy(labels, predictions),
         accuracy_interval=metrics.bootstrap_interval(correct),
         accuracy_with_flip=metrics.accuracy(labels, reading.flip_predictions),
@@ -137,7 +150,7 @@ def score(
         balanced_accuracy=metrics.balanced_accuracy(counts),
         top2_accuracy=metrics.top_k(reading.logs, labels, 2),
         macro_f1=metrics.macro_f1(counts),
-        per_class=_per_class(counts),
+        per_class=_per_class(counts, reading.labels),
         confusion=tuple(tuple(row) for row in counts.tolist()),
         confusion_ratios=tuple(tuple(row) for row in ratios.tolist()),
         calibrated=_calibration(reading.logs, labels, card.temperature),
@@ -228,12 +241,12 @@ def _unseen(data: PreparedSet, part: PreparedSet, predictions: NDArray[np.intege
     return Subset(images=int(fresh.sum()), accuracy=metrics.accuracy(part.labels[fresh], predictions[fresh]))
 
 
-def _per_class(counts: NDArray[np.int64]) -> dict[str, ClassScores]:
+def _per_class(counts: NDArray[np.int64], names: tuple[str, ...]) -> dict[str, ClassScores]:
     columns = metrics.per_class(counts)
     rows = zip(columns.support, columns.precision, columns.recall, columns.f1, strict=True)
     return {
         label: ClassScores(support=int(support), precision=float(precision), recall=float(recall), f1=float(f1))
-        for label, (support, precision, recall, f1) in zip(LABELS, rows, strict=True)
+        for label, (support, precision, recall, f1) in zip(names, rows, strict=True)
     }
 
 
@@ -292,7 +305,7 @@ def _divergence(part: PreparedSet, reading: Reading) -> Divergence | None:
 
 
 def _shown(
-    probabilities: Floats, labels: NDArray[np.int64], rows: NDArray[np.integer]
+    probabilities: Floats, labels: NDArray[np.int64], rows: NDArray[np.integer], names: tuple[str, ...]
 ) -> tuple[tuple[Shown, ...], tuple[Shown, ...]]:
     """The most confident mistakes, and of each label the most confident right prediction."""
     predictions, confidence = probabilities.argmax(1), probabilities.max(1)
@@ -301,10 +314,10 @@ def _shown(
 
     def shown(i: int) -> Shown:
         return Shown(
-            row=int(rows[i]), label=LABELS[labels[i]], predicted=LABELS[predictions[i]], confidence=confidence[i]
+            row=int(rows[i]), label=names[labels[i]], predicted=names[predictions[i]], confidence=confidence[i]
         )
 
-    hits = [order[right & (labels[order] == k)] for k in range(len(LABELS))]
+    hits = [order[right & (labels[order] == k)] for k in range(len(names))]
     return (
         tuple(shown(i) for i in order[~right][:MISTAKES]),
         tuple(shown(found[0]) for found in hits if len(found)),

@@ -175,6 +175,8 @@ def read_scores(path: Path) -> Scores:
     """A scores.json; raises DataError where it cannot be read, is none, or is of another version."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("task") == "detect":
+            raise DataError(f"{path} holds scores of detectors; their page is detection.html beside it")
         version = content["version"]
         if version != VERSION:
             raise DataError(f"{path} is of version {version}, this mien reads {VERSION}; run mien evaluate again")
@@ -184,5 +186,5 @@ def read_scores(path: Path) -> Scores:
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise DataError(f"{path} is no scores.json of mien evaluate: {where}: {error.errors()[0]['msg']}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path} is no scores.json of mien evaluate") from None

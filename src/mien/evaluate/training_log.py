@@ -34,8 +34,8 @@ class TrainingLog:
 
     @property
     def best(self) -> Epoch:
-        """Of the highest validation accuracy, the earliest where several share it."""
-        return max(self.epochs, key=lambda epoch: epoch.validation_accuracy)
+        """Of the highest validation accuracy, of those that share it the likeliest, then the earliest."""
+        return max(self.epochs, key=lambda epoch: (epoch.validation_accuracy, -epoch.validation_loss))
 
 
 def read_training_log(folder: Path) -> TrainingLog:

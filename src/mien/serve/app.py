@@ -16,13 +16,14 @@ from pydantic.json_schema import models_json_schema
 
 from mien import __version__
 from mien.analyzer import Analyzer
+from mien.labels import LABELS
 from mien.serve import films, live, rest
 from mien.serve.guard import Guard
 from mien.serve.live import HEADER
 from mien.serve.problems import Problem, add_handlers
 from mien.serve.service import Service
 from mien.serve.settings import Settings
-from mien.serve.wire import Recording
+from mien.serve.wire import recordings
 
 PAGE = Path(__file__).parent / "page"
 
@@ -89,11 +90,15 @@ class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             schema = super().openapi()
+            labels = self.state.service.analyzer.labels
             _, models = models_json_schema(
-                [(Problem, "validation"), (Recording, "validation")], ref_template="#/components/schemas/{model}"
+                [(Problem, "validation"), (recordings(labels), "validation")],
+                ref_template="#/components/schemas/{model}",
             )
             parts = schema.setdefault("components", {})
             parts["schemas"] = {**models["$defs"], **parts.get("schemas", {})}
+            if labels != LABELS:  # which the routes' own shapes are for
+                parts["schemas"]["Probabilities"] = models["$defs"]["Probabilities"]
             parts["securitySchemes"] = {
                 "token": {"type": "http", "scheme": "bearer", "description": "Where the server was started with one."}
             }

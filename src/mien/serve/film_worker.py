@@ -136,7 +136,7 @@ def read(order: Order) -> Iterator[dict[str, Any]]:
     with ExitStack() as stack:
         frames = Frames(lambda stop: _frames(film, Pick(order.every, order.max_fps), order, stop), film.duration)
         stream = stack.enter_context(Stream(analyzer, frames))
-        tables = [stack.enter_context(open_table(results / f"table.{kind}")) for kind in kinds]
+        tables = [stack.enter_context(open_table(results / f"table.{kind}", labels=analyzer.labels)) for kind in kinds]
         try:
             for faces in stream:
                 count, seconds = count + 1, faces.time

@@ -68,9 +68,10 @@ class Jobs:
 
     async def start(self, folder: Path, name: str, every: int, max_fps: float | None) -> Job:
         """Queue the film that lies in the folder. Raises Refused when it is none, or too large or too long."""
+        model = self.settings.model  # by a path that holds in the worker's folder too
         order = Order(
-            name, every, max_fps, self.settings.model, self.detector,
-            str(self.settings.detector_weights.absolute()) if self.settings.detector_weights else None,
+            name, every, max_fps, str(Path(model).absolute()) if model and model.endswith(".onnx") else model,
+            self.detector, str(self.settings.detector_weights.absolute()) if self.settings.detector_weights else None,
             self.settings.film_pixels, self.settings.film_seconds, self.settings.film_memory,
             int(self.settings.work_seconds),
         )  # fmt: skip

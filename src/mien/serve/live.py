@@ -17,7 +17,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mien.errors import InputError
 from mien.frames import Frame
-from mien.labels import LABELS
 from mien.serve.guard import PROTOCOL
 from mien.serve.pictures import FRAMES, decode
 from mien.serve.problems import Refused, listed
@@ -105,7 +104,7 @@ class Viewer:
             "type": "ready",
             "model": analyzer.classifier.card.name,
             "detector": analyzer.detector.name,
-            "labels": LABELS,
+            "labels": analyzer.labels,
             "max_pixels": settings.frame_pixels,
             "max_bytes": settings.frame_bytes,
         }

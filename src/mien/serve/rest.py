@@ -23,7 +23,7 @@ from mien.serve.pictures import PICTURES, decode
 from mien.serve.problems import Refused, documented, listed
 from mien.serve.service import Service, Shared
 from mien.serve.uploads import safe_name, take_bytes
-from mien.serve.wire import Analysis, Films, Health, Recording, analysis
+from mien.serve.wire import Analysis, Films, Health, analysis, recordings
 from mien.sinks import open_table
 
 router = APIRouter()
@@ -107,8 +107,9 @@ async def record(
 
 
 def _recorded(content: bytes, kind: str, service: Service) -> Response:
+    labels = service.analyzer.labels
     try:
-        recording = Recording.model_validate_json(content)
+        recording = recordings(labels).model_validate_json(content)
     except ValidationError as error:
         raise Refused(422, listed(error.errors())) from None
     name = safe_name(recording.name)
@@ -118,7 +119,7 @@ def _recorded(content: bytes, kind: str, service: Service) -> Response:
         "detector": service.analyzer.detector.name,
         "model": service.analyzer.classifier.card.name,
     }
-    frames = (frame.as_faces(start, **about) for frame in recording.frames)
+    frames = (frame.as_faces(start, labels, **about) for frame in recording.frames)
     with TemporaryDirectory(dir=service.folder) as folder:
         path = Path(folder) / f"recording.{kind}"
         if kind == "vtt":
@@ -126,7 +127,7 @@ def _recorded(content: bytes, kind: str, service: Service) -> Response:
             episodes = [episode for faces in frames for episode in finder.update(faces)]
             save_episodes(path, name, episodes + finder.close())
         else:
-            with open_table(path) as table:
+            with open_table(path, labels=labels) as table:
                 for faces in frames:
                     table.write(faces)
         made = path.read_bytes()

@@ -23,7 +23,7 @@ class Settings:
     hosts                names by which the server may be called, so that no foreign name can be bound to this machine
                          (DNS rebinding); None takes any
     model                name or path of the network, for the processes that read films
-    detector_weights     a YuNet file, for the same
+    detector_weights     a detector's file, for the same
     workers              frames and pictures that are read at the same time
     max_viewers          WebSocket connections
     requests_per_second  of one client, and twenty times as many at once

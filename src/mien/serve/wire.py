@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+from types import GenericAlias
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model, model_validator
 
 from mien.faces import Faces
 from mien.labels import LABELS
@@ -30,10 +32,6 @@ class Probabilities(BaseModel):
     neutral: Share
     sad: Share
     surprise: Share
-
-    def row(self) -> list[float]:
-        """In the order of `LABELS`."""
-        return [getattr(self, label) for label in LABELS]
 
 
 class Face(BaseModel):
@@ -86,7 +84,7 @@ class RecordedFrame(BaseModel):
                 raise ValueError(f"either all faces of a frame have {column}, or none")
         return self
 
-    def as_faces(self, start: float, **about: Any) -> Faces:
+    def as_faces(self, start: float, labels: tuple[str, ...], **about: Any) -> Faces:
         """With times that count from `start`; `about` are other fields of Faces."""
         faces = self.faces
         raw = [face.raw_probs for face in faces if face.raw_probs is not None]
@@ -95,11 +93,12 @@ class RecordedFrame(BaseModel):
             np.array([face.box for face in faces], np.float32),
             np.array([face.score for face in faces], np.float32),
             np.array([face.landmarks or [(np.nan, np.nan)] * 5 for face in faces], np.float32),
-            probs=np.array([face.probs.row() for face in faces], np.float32),
+            probs=np.array([_shares(face.probs) for face in faces], np.float32),
             ids=np.array([face.id for face in faces], np.int64),
-            raw_probs=np.array([probs.row() for probs in raw], np.float32) if raw else None,
+            raw_probs=np.array([_shares(probs) for probs in raw], np.float32) if raw else None,
             quality=np.array(quality, np.float32) if quality else None,
-            frame=self.sequence, time=self.time - start, width=self.width, height=self.height, **about,
+            frame=self.sequence, time=self.time - start, width=self.width, height=self.height,
+            label_names=labels, **about,
         )  # fmt: skip
 
 
@@ -108,6 +107,29 @@ class Recording(BaseModel):
 
     name: str = Field("recording", max_length=200)
     frames: list[RecordedFrame] = Field(max_length=500_000)
+
+
+@cache
+def recordings(labels: tuple[str, ...]) -> type[Recording]:
+    """What a recording is where the network has these labels: `Recording` itself for the seven expressions."""
+    if labels == LABELS:
+        return Recording
+    # Labels are aliases, since not every word that is one can be the name of a field.
+    fields: dict[str, Any] = {f"p{k}": (Share, Field(alias=label, title=label)) for k, label in enumerate(labels)}
+    even: JsonValue = dict.fromkeys(labels, round(1 / len(labels), 4))
+    about = ConfigDict(extra="forbid", json_schema_extra={"examples": [even]})
+    probs = create_model("Probabilities", __config__=about, __doc__=Probabilities.__doc__, **fields)
+    raw = Field(None, description=TrackedFace.model_fields["raw_probs"].description)
+    face = create_model("TrackedFace", __base__=TrackedFace, probs=(probs, ...), raw_probs=(probs | None, raw))
+    faces: Any = GenericAlias(list, face)
+    frame = create_model("RecordedFrame", __base__=RecordedFrame, faces=(faces, Field(max_length=1000)))
+    frames: Any = GenericAlias(list, frame)
+    return create_model("Recording", __base__=Recording, frames=(frames, Field(max_length=500_000)))
+
+
+def _shares(probs: BaseModel) -> list[float]:
+    """In the order of the labels, which is that of the fields."""
+    return list(dict(probs).values())
 
 
 class Film(BaseModel):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -24,20 +24,24 @@ from mien.classify import Classifier
 from mien.data import prepared
 from mien.data.prepared import PreparedSet
 from mien.errors import DataError, ModelError
-from mien.labels import LABELS, VOTE_LABELS
+from mien.labels import VOTE_LABELS
 from mien.metrics import fit_temperature
 from mien.models import Card, Model, save_card
 from mien.runtime import Session
 from mien.train.average import average
+from mien.train.balance import balance
+from mien.train.device import predict_logits
 from mien.train.nets import MEAN, STD, Network, parameter_count, to_input
 from mien.train.recipe import Recipe
 from mien.train.run_folder import RunFolder, best
 
+Module = TypeVar("Module", bound=nn.Module)
 TOLERANCE = 1e-3
 """Largest logit difference to torch, float32."""
 TIE = 1e-4
 """Where torch's two highest logits are nearer than this, rounding may choose between them."""
 PARITY_IMAGES = 512
+CALIBRATION_IMAGES = 50
 BATCH_SIZES = (1, 7, 64)
 OPSET = 18
 
@@ -59,13 +63,14 @@ def export(
     out: Path,
     name: str,
     tell: Callable[[str], object] = lambda stage: None,
+    strength: float = 0.0,
 ) -> Exported:
     """Write `out` (.onnx) and its card (.json beside it) from a run's best weights, or the mean of several runs'.
 
-    Input `crops` (batch, 1, S, S) float32, normalised; outputs `logits` (batch, 7) and, with a vote head,
+    Input `crops` (batch, 1, S, S) float32, normalised; outputs `logits` (batch, k) and, with a vote head,
     `votes` (batch, 8). The temperature is fitted on the validation split of `data_folder`, the prepared set
     that the run was trained on. Writes nothing and raises ModelError where torch and ONNX Runtime disagree.
-    `tell` hears what is being done, for a progress display.
+    `tell` hears what is being done, for a progress display; `strength` is that of `mien.train.balance`.
     """
     if out.suffix != ".onnx":
         raise ModelError(f"{out} should end in .onnx; the card is written beside it as .json")
@@ -76,14 +81,18 @@ def export(
     data = prepared.load(data_folder)
     data_hash = prepared.manifest_hash(data_folder)
     for run in runs:
-        if run.about().get("data", {}).get("sha256", data_hash) != data_hash:
+        if run.about().get("data", {}).get("sha256", data_hash) != data_hash or run.labels() != data.label_names:
             raise DataError(f"{run.path} was trained on another set than {data_folder}; give the one it was trained on")
     validation = data.split(recipe.data.validation_split)
+    train = data.split(recipe.data.train_split, without_flags=recipe.data.drop_flags)
     net = nets[0]
     if len(nets) > 1:
         tell("averaging the runs")
-        train = data.split(recipe.data.train_split, without_flags=recipe.data.drop_flags)
         net = average(nets, train.images, recipe.model.input_size)
+    if strength:
+        tell("balancing")
+        said = predict_logits(net, validation.images, recipe.model.input_size, "cpu").numpy()
+        balance(net, train.labels, strength, temperature(said, validation.labels))
 
     tell("writing the network")
     weights = to_onnx(net, recipe.model.input_size)
@@ -93,19 +102,20 @@ def export(
     card = Card(
         name=name,
         about=recipe.about,
-        labels=LABELS,
+        labels=data.label_names,
         vote_labels=VOTE_LABELS if net.vote_head is not None else (),
         input_size=recipe.model.input_size,
         mean=MEAN,
         std=STD,
         sha256=hashlib.sha256(weights).hexdigest(),
         parameters=parameter_count(net),
+        balance=strength,
         data=_describe(data, recipe),
-        provenance={"runs": [_provenance(run) for run in runs], "data_sha256": data_hash},
+        provenance={"runs": [provenance_of(run) for run in runs], "data_sha256": data_hash},
     )
     tell("fitting the temperature")
     logits = Classifier(Model(card, weights)).logits(validation.images)[0]
-    card = card.model_copy(update={"temperature": round(fit_temperature(logits, validation.labels), 4)})
+    card = card.model_copy(update={"temperature": temperature(logits, validation.labels)})
 
     card_path = out.with_suffix(".json")
     working = out.with_suffix(".part")
@@ -119,15 +129,28 @@ def export(
     return Exported(out, card_path, card, difference, len(crops))
 
 
+def temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """The fitted temperature for a card; 1 where there are too few images for one: a handful of them are soon all
+    right, and would make every answer certain."""
+    return round(fit_temperature(logits, labels), 4) if len(labels) >= CALIBRATION_IMAGES else 1.0
+
+
 def to_onnx(net: Network, size: int) -> bytes:
     """The network as one checked ONNX file with a free batch axis, for crops of `size` pixels."""
     example = torch.zeros(2, 1, size, size)
     folded = fold_batch_norm(net)
     outputs = ["logits", "votes"][: len(folded(example))]
+    return program_bytes(folded, example, "crops", outputs, {0: torch.export.Dim("batch")})
+
+
+def program_bytes(
+    net: nn.Module, example: torch.Tensor, input_name: str, output_names: list[str], free: dict[int, Any]
+) -> bytes:
+    """A network of one input as a checked ONNX file; `free` are the input's axes of any length."""
     with _quiet():
         program = torch.onnx.export(
-            folded, (example,), dynamo=True, verbose=False, opset_version=OPSET, input_names=["crops"],
-            output_names=outputs, dynamic_shapes=({0: torch.export.Dim("batch")},),
+            net, (example,), dynamo=True, verbose=False, opset_version=OPSET, input_names=[input_name],
+            output_names=output_names, dynamic_shapes=(free,),
         )  # fmt: skip
     assert program is not None
     model = program.model_proto
@@ -137,7 +160,7 @@ def to_onnx(net: Network, size: int) -> bytes:
     return serialised
 
 
-def fold_batch_norm(net: Network) -> Network:
+def fold_batch_norm(net: Module) -> Module:
     """A copy in evaluation mode with each normalisation folded into the convolution right before it."""
     folded = copy.deepcopy(net).eval()
     for module in list(folded.modules()):
@@ -209,10 +232,10 @@ def _describe(data: PreparedSet, recipe: Recipe) -> str:
     )
 
 
-def _provenance(run: RunFolder) -> dict[str, Any]:
+def provenance_of(run: RunFolder) -> dict[str, Any]:
     """What of recipe and run belongs on the card; run.json's command and paths stay at home. A `note` there is by
     hand, for what a reader of the weights must know."""
-    about, recipe, history = run.about(), run.recipe(), run.history()
+    about, recipe, history = run.about(), run.plan(), run.history()
     facts = ("commit", "mien", "python", "torch", "machine", "device", "threads", "started", "finished", "note")
     return {
         "recipe": recipe.name,
@@ -220,6 +243,6 @@ def _provenance(run: RunFolder) -> dict[str, Any]:
         "epochs": len(history),
         "best_epoch": best(history).epoch,
         "begun_from": recipe.init,
-        "teachers": list(recipe.optim.teachers),
+        **({"teachers": list(recipe.optim.teachers)} if isinstance(recipe, Recipe) else {}),
         **{key: about[key] for key in facts if key in about},
     }

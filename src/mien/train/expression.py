@@ -28,8 +28,8 @@ class ExpressionLesson:
     def __init__(self, recipe: Recipe, data_folder: Path, world: World) -> None:
         self._recipe, self._world = recipe, world
         self._rows = material.load(recipe, data_folder)
-        self.net: nn.Module = build(recipe.model)
-        start(self.net, recipe)
+        self.net: nn.Module = build(recipe.model, self._rows.labels)
+        start(self.net, recipe, self._rows.labels)
         self.net.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,8 +36,14 @@ class Material:
     sha256: str
 
     def facts(self) -> dict[str, object]:
-        """For run.json."""
-        return {"train": len(self.train), "validation": len(self.validation), "sha256": self.sha256}
+        """For run.json; the labels only where they are not ours."""
+        own = {} if self.labels == LABELS else {"labels": list(self.labels)}
+        return {"train": len(self.train), "validation": len(self.validation), "sha256": self.sha256, **own}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the images are sorted by."""
+        return self.train.label_names
 
 
 def load(recipe: Recipe, folder: Path) -> Material:
@@ -46,10 +53,13 @@ def load(recipe: Recipe, folder: Path) -> Material:
     validation = data.split(recipe.data.validation_split)
     classes = np.unique(train.labels)
     if len(classes) < 2:
+        only = data.label_names[classes[0]]
         raise DataError(
-            f"split {recipe.data.train_split!r} holds only {LABELS[classes[0]]!r}; training needs two expressions or "
-            "more"
+            f"split {recipe.data.train_split!r} holds only {only!r}; training needs two expressions or more"
         )
+    for teacher in recipe.optim.teachers:
+        if RunFolder(Path(teacher)).labels() != data.label_names:
+            raise DataError(f"the teacher {teacher} tells other labels apart than {folder} is sorted by")
     return Material(train, validation, prepared.manifest_hash(folder))
 
 
@@ -70,8 +80,9 @@ def doubled(rows: PreparedSet, table: AugmentTable, seed: int) -> PreparedSet:
     images = torch.from_numpy(rows.images).unsqueeze(1).float() / 255
     changed = augment(images, images.shape[-1], table, torch.Generator().manual_seed(seed))
     copies = replace(rows, images=(changed.squeeze(1) * 255).round().to(torch.uint8).numpy())
-    columns = (np.concatenate([getattr(part, field.name) for part in (rows, copies)]) for field in fields(PreparedSet))
-    return PreparedSet(*columns)
+    names = [field.name for field in fields(PreparedSet) if field.name != "label_names"]
+    both: dict[str, Any] = {name: np.concatenate([getattr(rows, name), getattr(copies, name)]) for name in names}
+    return replace(rows, **both)
 
 
 Teacher = tuple[nn.Module, int]
@@ -90,7 +101,7 @@ def teachers(folders: Sequence[str], device: str) -> list[Teacher]:
 
 @torch.no_grad()
 def teach(images: Tensor, teachers: Sequence[Teacher], device: str) -> Tensor:
-    """The teachers' mean probabilities `(b, 7)` for images `(b, 1, S, S)` in 0..1."""
+    """The teachers' mean probabilities `(b, k)` for images `(b, 1, S, S)` in 0..1."""
     said = []
     for net, size in teachers:
         x = normalise(resize(images, size))
@@ -100,7 +111,7 @@ def teach(images: Tensor, teachers: Sequence[Teacher], device: str) -> Tensor:
 
 
 def _teach_once(folders: Sequence[str], train: PreparedSet, device: str) -> NDArray[np.float32]:
-    """What the teachers say of every training image and its mirror image, (n, 7)."""
+    """What the teachers say of every training image and its mirror image, (n, k)."""
     said = []
     for net, size in teachers(folders, device):
         views = train.images, np.ascontiguousarray(train.images[..., ::-1])

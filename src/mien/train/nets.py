@@ -77,13 +77,14 @@ def _norm(width: int, batch_norm: bool) -> nn.Module:
 
 
 class ResidualNet(nn.Module):
-    """Grey crops `(n, 1, S, S)`, normalised, to logits `(n, 7)` and vote logits `(n, 8)`.
+    """Grey crops `(n, 1, S, S)`, normalised, to logits `(n, k)` and vote logits `(n, 8)`.
 
-    Labels are in the order of `LABELS`, votes in that of `VOTE_LABELS`; without a vote head only the first.
-    Any S of 16 or more is taken, so training may go from small to large sizes.
+    k is the number of `labels`, votes are in the order of `VOTE_LABELS`; without a vote head there are only the first,
+    and only networks for the seven expressions have one. Any S of 16 or more is taken, so training may go from small to
+    large sizes.
     """
 
-    def __init__(self, table: ModelTable) -> None:
+    def __init__(self, table: ModelTable, labels: tuple[str, ...] = LABELS) -> None:
         super().__init__()
         kernel = 5 if table.stem_stride == 2 else 3
         self.stem = nn.Sequential(
@@ -102,8 +103,9 @@ class ResidualNet(nn.Module):
                 width_in = width
         self.body = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(table.dropout)
-        self.label_head = nn.Linear(width_in, len(LABELS))
-        self.vote_head = nn.Linear(width_in, len(VOTE_LABELS)) if table.vote_head else None
+        self.label_head = nn.Linear(width_in, len(labels))
+        has_votes = table.vote_head and labels == LABELS
+        self.vote_head = nn.Linear(width_in, len(VOTE_LABELS)) if has_votes else None
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -115,14 +117,14 @@ class ResidualNet(nn.Module):
 
 
 class PlainNet(nn.Module):
-    """Grey crops `(n, 1, S, S)`, normalised, to logits `(n, 7)`.
+    """Grey crops `(n, 1, S, S)`, normalised, to logits `(n, k)`, k the number of `labels`.
 
     Per width a 3x3 convolution without padding, ReLU, 2x2 max-pooling and dropout, then dense layers with dropout
     and a linear output; weights begin as Glorot's uniform, biases at zero (Keras's defaults, with which this
     project's first network was made).
     """
 
-    def __init__(self, table: ModelTable) -> None:
+    def __init__(self, table: ModelTable, labels: tuple[str, ...] = LABELS) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         width_in, side = 1, table.input_size
@@ -135,7 +137,7 @@ class PlainNet(nn.Module):
             layers += [nn.Linear(width_in, width), nn.ReLU(), nn.Dropout(dropout)]
             width_in = width
         self.body = nn.Sequential(*layers)
-        self.label_head = nn.Linear(width_in, len(LABELS))
+        self.label_head = nn.Linear(width_in, len(labels))
         self.vote_head = None
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
@@ -150,9 +152,9 @@ class PlainNet(nn.Module):
 Network = ResidualNet | PlainNet
 
 
-def build(table: ModelTable) -> Network:
-    """The network that a recipe's [model] table describes, with random weights."""
-    return ResidualNet(table) if table.kind == "residual" else PlainNet(table)
+def build(table: ModelTable, labels: tuple[str, ...] = LABELS) -> Network:
+    """The network that a recipe's [model] table describes, for these labels, with random weights."""
+    return ResidualNet(table, labels) if table.kind == "residual" else PlainNet(table, labels)
 
 
 def parameter_count(net: nn.Module) -> int:

@@ -22,8 +22,8 @@ from mien.classify import Classifier, softmax
 from mien.data import prepared
 from mien.errors import DataError
 from mien.files import replacing
-from mien.labels import LABELS
 from mien.models import Card, Model, save_card
+from mien.train.export import temperature
 from mien.train.nets import to_input
 from mien.train.recipe import Recipe
 
@@ -72,7 +72,7 @@ def export_int8(
         }
     )
     logits = Classifier(Model(card, content)).logits(validation.images)[0]
-    card = card.model_copy(update={"temperature": round(metrics.fit_temperature(logits, validation.labels), 4)})
+    card = card.model_copy(update={"temperature": temperature(logits, validation.labels)})
     scores = compare(model, Model(card, content), validation.images, validation.labels)
     card = card.model_copy(update={"scores": {"validation": scores}})
     target = weights.with_stem(f"{weights.stem}-int8")
@@ -129,7 +129,7 @@ def compare(full: Model, small: Model, crops: NDArray[np.uint8], labels: NDArray
         predictions.append(logits.argmax(1))
         scores[name] = {
             "accuracy": metrics.accuracy(labels, predictions[-1]),
-            "macro_f1": metrics.macro_f1(metrics.confusion(labels, predictions[-1], len(LABELS))),
+            "macro_f1": metrics.macro_f1(metrics.confusion(labels, predictions[-1], len(classifier.labels))),
             "nll": metrics.nll(logits, labels),
             "ece": metrics.ece(softmax(logits), labels),
             "bytes": len((full if name == "float32" else small).weights),

@@ -31,6 +31,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mien.errors import DataError, ModelError, RecipeError
+from mien.labels import LABELS
 from mien.provenance import provenance
 from mien.train.nets import Network, build
 from mien.train.recipe import DetectorRecipe, Plan, Recipe, parse
@@ -74,8 +75,8 @@ def environment(device: str) -> dict[str, Any]:
 
 
 def best(history: list[Epoch]) -> Epoch:
-    """The line of the highest validation accuracy, the earliest where several share it."""
-    return max(history, key=lambda line: line.validation_accuracy)
+    """The line of the highest validation accuracy, of those that share it the likeliest, then the earliest."""
+    return max(history, key=lambda line: (line.validation_accuracy, -line.validation_loss))
 
 
 class RunFolder:
@@ -154,6 +155,10 @@ class RunFolder:
             raise DataError(f"{self.path} trains a face detector; name a run that trains a reader of expressions")
         return plan
 
+    def labels(self) -> tuple[str, ...]:
+        """What the run's network tells apart, in the order of its outputs."""
+        return tuple(self.about().get("data", {}).get("labels", LABELS))
+
     def about(self) -> dict[str, Any]:
         """run.json; empty where there is none."""
         path = self.path / "run.json"
@@ -210,7 +215,7 @@ class RunFolder:
 
     def best_net(self) -> tuple[Network, int]:
         """The averaged network of the best validation accuracy, in evaluation mode, and its epoch from 1."""
-        net = build(self.recipe().model).eval()
+        net = build(self.recipe().model, self.labels()).eval()
         return net, self.load_best(net)
 
     def load_best(self, net: nn.Module) -> int:

@@ -19,7 +19,7 @@ _VOTE_INDEX = [FERPLUS_COLUMNS.index(name) for name in VOTE_LABELS]
 class Targets:
     """What the heads learn, as float32 rows whose loss is the cross-entropy, sum(-target * log p).
 
-    `labels (n, 7)` sum to the row's weight, which is one on the average; `votes (n, 8)` to the share of its
+    `labels (n, k)` sum to the row's weight, which is one on the average; `votes (n, 8)` to the share of its
     annotators who named an expression, zero where nobody voted.
     """
 
@@ -31,7 +31,7 @@ class Targets:
         return self.labels, self.votes
 
     def mixed(self, taught: NDArray[np.float32], share: float) -> Targets:
-        """With a share of the label targets taken from other networks' probabilities `(n, 7)`; weights stay."""
+        """With a share of the label targets taken from other networks' probabilities `(n, k)`; weights stay."""
         weights = self.labels.sum(1, keepdims=True)
         return replace(self, labels=((1 - share) * self.labels + share * weights * taught).astype(np.float32))
 
@@ -66,15 +66,16 @@ def label_given_votes(votes: NDArray[np.uint8], labels: NDArray[np.int64]) -> ND
 
 def class_weights(labels: NDArray[np.int64], power: float) -> NDArray[np.float32]:
     """(1 / frequency of its label) to `power` for each row (n,), with a mean of one."""
-    weights = np.bincount(labels, minlength=len(LABELS))[labels].astype(np.float32) ** -power
+    weights = np.bincount(labels)[labels].astype(np.float32) ** -power
     return np.asarray(weights / weights.mean(), np.float32)
 
 
 def make_targets(train: PreparedSet, table: OptimTable) -> Targets:
     """The targets of every training row: label smoothing where there are no votes, P(label | votes) where
     there are, both under the label's class weight; and the votes."""
-    one_hot = np.eye(len(LABELS), dtype=np.float32)[train.labels]
-    smoothed = one_hot * (1 - table.label_smoothing) + table.label_smoothing / len(LABELS)
+    classes = len(train.label_names)
+    one_hot = np.eye(classes, dtype=np.float32)[train.labels]
+    smoothed = one_hot * (1 - table.label_smoothing) + table.label_smoothing / classes
     votes, shares = vote_distribution(train.votes)
     voted = shares > 0
     if table.vote_prior > 0 and len(np.unique(train.labels[voted])) > 1:

@@ -2,7 +2,7 @@
 
 import { request, save, stamp } from "./api.js";
 import { listCameras } from "./camera.js";
-import { COLOURS, colour } from "./expressions.js";
+import { COLOURS, LABELS, colour, setLabels } from "./expressions.js";
 import { Files } from "./files.js";
 import { Live } from "./live.js";
 import { Overlay } from "./overlay.js";
@@ -67,6 +67,7 @@ function say(text, tone) {
 async function greet() {
   try {
     const card = await (await request("/v1/model")).json();
+    if (setLabels(card.labels)) showOwnLabels();
     say("Ready", "good");
     $("about-model").textContent = `Network: ${[card.name, card.licence].filter(Boolean).join(", ")}.`;
   } catch (error) {
@@ -76,6 +77,17 @@ async function greet() {
       : sentence(error.message);
     stage.trouble({ title: error.title, text }, () => location.reload());
   }
+}
+
+/** For a network that tells others apart than the seven expressions, which style.css and the words know. */
+function showOwnLabels() {
+  const tones = new CSSStyleSheet();
+  tones.replaceSync(LABELS.map((label) => `[data-label="${label}"] { --tone: ${colour(label)}; }`).join("\n"));
+  document.adoptedStyleSheets = [tones];
+  const longest = Math.max(...LABELS.map((label) => label.length));
+  document.documentElement.style.setProperty("--names", `${Math.max(4.6, 0.58 * longest)}em`);
+  legend($("legend"));
+  $("about-errors").hidden = true;
 }
 
 function onState(state, detail) {

@@ -1,14 +1,15 @@
-/** The seven expressions in their one order, and their colours: those of mien/draw.py, for pages, films and pictures. */
+/** What the network tells apart, and its colours: those of mien/draw.py, for pages, films and pictures. */
 
-export const LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"];
+/** The seven expressions in their one order, unless the server's network learnt others. */
+export let LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"];
 
 /** Bottom to top in stacked drawings; neutral on top, so that expressions grow from the base line. */
-export const STACK = [...LABELS.filter((label) => label !== "neutral"), "neutral"];
+export let STACK = stacked(LABELS);
 
 export const UNCERTAIN = "uncertain";
 
 /** Red, green, blue in 0..255. */
-export const COLOURS = {
+export let COLOURS = {
   angry: [230, 97, 38],
   disgust: [0, 178, 130],
   fear: [214, 132, 180],
@@ -18,6 +19,29 @@ export const COLOURS = {
   surprise: [240, 165, 20],
   uncertain: [160, 166, 175],
 };
+
+const OURS = LABELS;
+const OWN = COLOURS;
+/** For labels that are none of ours, in turn, as far as they are free. */
+const OTHERS = [
+  [96, 180, 236], [240, 165, 20], [0, 178, 130], [214, 132, 180], [246, 222, 70], [230, 97, 38],
+  [172, 150, 245], [176, 212, 84], [214, 219, 226], [112, 218, 222], [201, 158, 112], [250, 152, 148],
+];
+
+/** Show other labels from now on, in the order of the server's answers; gives whether they are others than ours. */
+export function setLabels(names) {
+  LABELS = [...OURS.filter((label) => names.includes(label)), ...names.filter((name) => !OURS.includes(name)).sort()];
+  STACK = stacked(LABELS);
+  const taken = LABELS.filter((label) => OURS.includes(label)).map((label) => String(OWN[label]));
+  const free = OTHERS.filter((tone) => !taken.includes(String(tone)));
+  const others = LABELS.filter((label) => !OURS.includes(label)).map((label, k) => [label, free[k % free.length]]);
+  COLOURS = { ...OWN, ...Object.fromEntries(others) };
+  return String(LABELS) !== String(OURS);
+}
+
+function stacked(labels) {
+  return [...labels.filter((label) => label !== "neutral"), ...labels.filter((label) => label === "neutral")];
+}
 
 /** A CSS colour for an expression. */
 export function colour(label, opacity = 1) {

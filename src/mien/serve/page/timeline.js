@@ -273,6 +273,7 @@ function paintRun(context, { times, probs }, [first, behind, end], x, top, heigh
 
 /** Name and swatch of every expression, as list items. */
 export function legend(list) {
+  list.replaceChildren();
   for (const label of LABELS) {
     const item = document.createElement("li");
     item.dataset.label = label;

@@ -1,0 +1,70 @@
+"""Put an exported face detector into the package with its measured scores, and write DETECTOR_CARD.md from them.
+
+    mien evaluate --task detect runs/mien.onnx yunet haar --data photos.parquet --out scores
+    python scripts/publish_detector.py runs/mien.onnx --scores scores/scores.json --run runs/detector
+
+The first command measures all three on the same held-out photographs; the second only tells what it found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from mien import models
+from mien.evaluate.detection_scores import DetectionScores, DetectorScores
+
+ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS = ROOT / "src" / "mien" / "weights" / "detector"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="the exported .onnx, its card beside it")
+    parser.add_argument("--scores", type=Path, required=True, help="scores.json of mien evaluate --task detect")
+    parser.add_argument("--run", type=Path, required=True, help="the run folder, for its curves")
+    args = parser.parse_args()
+
+    model = models.load_detector(args.model)
+    scores = DetectionScores.model_validate_json(args.scores.read_text("utf-8"))
+    digest = hashlib.sha256(model.weights).hexdigest()
+    (ours,) = [one for one in scores.detectors if one.sha256 == digest]
+    others = [one for one in scores.detectors if one is not ours]
+    card = model.card.model_copy(update={"scores": compact(ours)})
+    WEIGHTS.mkdir(parents=True, exist_ok=True)
+    (WEIGHTS / "mien.onnx").write_bytes(model.weights)
+    models.save_card(WEIGHTS / "mien.json", card)
+    shutil.copy(args.run / "curves.png", ROOT / "docs" / "images" / "detector-curves.png")
+    (ROOT / "docs" / "numbers" / "detection.json").write_text(
+        scores.model_dump_json(indent=2, exclude={"detectors": {"__all__": {"misses", "false_alarms", "curve"}}})
+        + "\n",
+        encoding="utf-8",
+    )
+    template = (Path(__file__).parent / "detector_card.md.jinja").read_text("utf-8")
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["percent"] = lambda share, digits=1: f"{100 * share:.{digits}f}"
+    text = environment.from_string(template).render(
+        card=card, size=len(model.weights), scores=scores, ours=ours, detectors=[ours, *others]
+    )
+    (ROOT / "DETECTOR_CARD.md").write_text(text, encoding="utf-8")
+
+
+def compact(ours: DetectorScores) -> dict[str, Any]:
+    """What of the scores travels on the card: recalls and landmark errors by variant, and times."""
+    return {
+        "threshold": ours.threshold,
+        "recall": {name: round(found.recall, 4) for name, found in ours.variants.items()},
+        "landmark_error": {
+            name: round(found.landmark_error.median, 4) for name, found in ours.variants.items() if found.landmark_error
+        },
+        "milliseconds": {f"{speed.width}x{speed.height}": round(speed.milliseconds, 2) for speed in ours.speed},
+    }
+
+
+if __name__ == "__main__":
+    main()
