@@ -29,7 +29,8 @@ MAX_SHIFT = 1 / 12
 """By how much of the side the two may be shifted against each other."""
 
 _MIN_COSINE = 0.75
-"""Of two signatures; FER2013 has 77,735 pairs above, of which 3,828 are confirmed."""
+"""Of two signatures; FER2013 has 77,735 pairs above, of which 3,828 are confirmed, and about as many mirrored ones, of
+which 50 are."""
 _FREQUENCIES = 8
 _MIN_CONTRAST = 2.0
 """Standard deviation in grey levels; fainter images are noise to a correlation."""
@@ -70,9 +71,9 @@ def find_alike(
         mine, others = slice(start, start + _BLOCK), marks[start:].T
         close, close_turned = marks[mine] @ others >= _MIN_COSINE, turned[mine] @ others >= _MIN_COSINE
         confirmed = []
-        for here, there in np.argwhere(close | close_turned).tolist():
-            if there <= here:
-                continue
+        rows, columns = np.divmod(np.flatnonzero(close | close_turned), close.shape[1])
+        later = columns > rows
+        for here, there in zip(rows[later].tolist(), columns[later].tolist(), strict=True):
             one, other = int(single[start + here]), int(single[start + there])
             same = likeness(images[one], images[other]) if close[here, there] else 0.0
             mirrored = likeness(images[one], mirror(images[other])) if close_turned[here, there] else 0.0

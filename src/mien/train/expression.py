@@ -25,6 +25,8 @@ from mien.train.world import World
 class ExpressionLesson:
     """See `mien.train.lesson.Lesson`. Raises DataError where the prepared set cannot be learned from."""
 
+    measures = ("Accuracy", "Loss in nats")
+
     def __init__(self, recipe: Recipe, data_folder: Path, world: World) -> None:
         self._recipe, self._world = recipe, world
         self._rows = material.load(recipe, data_folder)

@@ -100,7 +100,7 @@ def _fit(
                     watch(epoch + 1, images, images, line)
         finally:
             if world.rank == 0:
-                draw_curves(state.history, run.curves, recipe.name)
+                draw_curves(state.history, run.curves, recipe.name, lesson.measures)
     if world.rank == 0:
         run.finish(state)
     world.wait()

@@ -25,6 +25,8 @@ class Lesson(Protocol):
 
     net: nn.Module
     """With its first weights, on the device."""
+    measures: tuple[str, str]
+    """What accuracy and loss are, in words for the curves."""
 
     @property
     def facts(self) -> dict[str, object]:

@@ -51,8 +51,11 @@ class TensorBoard:
             self._writer.close()
 
 
-def draw_curves(history: list[Epoch], path: Path, title: str) -> None:
-    """Accuracy and loss, training and validation, over the epochs as a PNG; draws nothing of no epoch.
+def draw_curves(
+    history: list[Epoch], path: Path, title: str, measures: tuple[str, str] = ("Accuracy", "Loss in nats")
+) -> None:
+    """Accuracy and loss, named by `measures`, in training and validation over the epochs as a PNG; draws nothing of no
+    epoch.
 
     The best epoch is marked; the faint area at the bottom is the learning rate, from zero to its peak; a faint
     line stands where the training images change their size.
@@ -72,9 +75,9 @@ def draw_curves(history: list[Epoch], path: Path, title: str) -> None:
             axes.plot([e.epoch for e in history], values, color=colour, lw=width, marker=marker, ms=4, label=label)
         value = getattr(chosen, f"validation_{name}")
         axes.plot(chosen.epoch, value, "o", ms=7, mfc="white", mec=VALIDATION, mew=2, zorder=5)
-    left.set_title("Accuracy", loc="left", color=INK, fontsize=12, fontweight="bold")
+    left.set_title(measures[0], loc="left", color=INK, fontsize=12, fontweight="bold")
     left.yaxis.set_major_formatter(PercentFormatter(1))
-    right.set_title("Loss in nats", loc="left", color=INK, fontsize=12, fontweight="bold")
+    right.set_title(measures[1], loc="left", color=INK, fontsize=12, fontweight="bold")
     right.legend(frameon=False, labelcolor=INK, fontsize=9, loc="upper right", bbox_to_anchor=(1, 0.95))
     right.text(0.012, 0.02, "learning rate", color=FAINT, fontsize=8, transform=right.transAxes)
     left.set_title(

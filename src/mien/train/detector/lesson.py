@@ -40,6 +40,8 @@ class DetectorLesson:
     Raises DataError where the photographs cannot be learned from.
     """
 
+    measures = ("Average precision", "Loss")
+
     def __init__(self, recipe: DetectorRecipe, file: Path, world: World) -> None:
         self._recipe, self._world = recipe, world
         everything = photographs.read(file)
