@@ -163,6 +163,10 @@ def test_a_finished_run_is_left_alone(run: RunFolder, data: Path) -> None:
 def test_a_run_is_not_overwritten_nor_mixed_with_another(run: RunFolder, data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds a run already; go on with it by --resume"):
         fit(small_recipe(), data, run.path)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "holiday.jpg").touch()
+    with pytest.raises(DataError, match="holds other things than a run"):
+        fit(small_recipe(), data, tmp_path / "pictures")
     with pytest.raises(RecipeError, match=r"was begun with optim\.lr = 0\.1, the recipe now says 0\.2"):
         fit(small_recipe(lr=0.2), data, run.path, resume=True)
     other = saved(tmp_path / "other", striped(seed=1))

@@ -118,9 +118,10 @@ def test_what_a_network_could_not_learn_is_said(tmp_path: Path) -> None:
     assert prepare([tmp_path]).notes[-1] == "every image is sad; training needs two expressions at least"
     picture(tmp_path / "train" / "happy" / "a.png", noise(9))
     picture(tmp_path / "train" / "fear" / "b.png", noise(8))
-    assert prepare([tmp_path]).notes[-3:] == [
+    assert prepare([tmp_path]).notes[-4:] == [
         "no image of angry, disgust, neutral, surprise",
         "no image of sad in train, though there are some elsewhere",
+        "no image in validation, which training needs; add images, or give shares with --split",
         "no image of fear, happy in test, though there are some elsewhere",
     ]
 

@@ -113,6 +113,8 @@ def _missing(data: PreparedSet) -> list[str]:
     notes = [f"no image of {', '.join(absent)}"] if absent else []
     for split in SPLITS:
         here = data.labels[data.splits == split]
+        if not len(here) and split != "test":
+            notes.append(f"no image in {split}, which training needs; add images, or give shares with --split")
         lacking = [data.label_names[k] for k in present if k not in here]
         if len(here) and lacking:
             notes.append(f"no image of {', '.join(lacking)} in {split}, though there are some elsewhere")

@@ -164,5 +164,5 @@ def _refuse_not_finite(loss: float, epoch: int, step: int, optim: LoopTable) -> 
     if not math.isfinite(loss):
         raise RecipeError(
             f"the loss is no longer finite in epoch {epoch + 1}, by step {step}; lower optim.lr (now {optim.lr:g}) "
-            "and train into a new folder; the epochs before are kept"
+            f"and train into a new folder{'; the epochs before are kept' if epoch else ''}"
         )

@@ -103,6 +103,8 @@ class RunFolder:
                 raise DataError(
                     f"{self.path} holds a run already; go on with it by --resume, or name a new folder with --out"
                 )
+            if self.path.is_dir() and any(self.path.iterdir()) and not (self.path / "recipe.json").exists():
+                raise DataError(f"{self.path} holds other things than a run; name a new folder with --out")
             return
         if different := _difference(self.plan().model_dump(exclude={"about"}), recipe.model_dump()):
             key, then, today = different
