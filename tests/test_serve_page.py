@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from browser import (
-    PATIENCE,
     PLACES,
     SIZE,
     Server,
