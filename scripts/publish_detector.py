@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import jinja2
+from cards import write_card
 
 from mien import models
 from mien.evaluate.detection_scores import DetectionScores, DetectorScores
@@ -39,22 +39,17 @@ def main() -> None:
     (ours,) = [one for one in scores.detectors if one.sha256 == digest]
     others = [one for one in scores.detectors if one is not ours]
     card = model.card.model_copy(update={"scores": compact(ours)})
-    WEIGHTS.mkdir(parents=True, exist_ok=True)
-    (WEIGHTS / "mien.onnx").write_bytes(model.weights)
-    models.save_card(WEIGHTS / "mien.json", card)
+    models.save(WEIGHTS / "mien.onnx", card, model.weights)
     shutil.copy(args.run / "curves.png", ROOT / "docs" / "images" / "detector-curves.png")
     for name, found in (("detection", scores), ("detection-slow", slow)):
         content = found.model_dump_json(
             indent=2, exclude={"detectors": {"__all__": {"misses", "false_alarms", "curve"}}}
         )
         (ROOT / "docs" / "numbers" / f"{name}.json").write_text(content + "\n", encoding="utf-8")
-    template = (Path(__file__).parent / "detector_card.md.jinja").read_text("utf-8")
-    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters["percent"] = lambda share, digits=1: f"{100 * share:.{digits}f}"
-    text = environment.from_string(template).render(
-        card=card, size=len(model.weights), scores=scores, ours=ours, detectors=[ours, *others], slow=slow
-    )
-    (ROOT / "DETECTOR_CARD.md").write_text(text, encoding="utf-8")
+    write_card(
+        "detector_card.md.jinja", ROOT / "DETECTOR_CARD.md", card=card, size=len(model.weights), scores=scores,
+        ours=ours, detectors=[ours, *others], slow=slow,
+    )  # fmt: skip
 
 
 def compact(ours: DetectorScores) -> dict[str, Any]:

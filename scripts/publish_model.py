@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import jinja2
+from cards import write_card
 from rich.progress import track
 
 from mien import models
@@ -40,18 +40,12 @@ def main() -> None:
         for split in track(("validation", "test"), "evaluating")
     }
     card = model.card.model_copy(update={"scores": {split: compact(s) for split, s in scores.items()}})
-    WEIGHTS.mkdir(exist_ok=True)
     IMAGES.mkdir(parents=True, exist_ok=True)
-    (WEIGHTS / f"{card.name}.onnx").write_bytes(model.weights)
-    models.save_card(WEIGHTS / f"{card.name}.json", card)
+    models.save(WEIGHTS / f"{card.name}.onnx", card, model.weights)
     save_confusion(scores["test"], IMAGES / "confusion.png")
     save_reliability(scores["test"], IMAGES / "reliability.png")
     shutil.copy(args.run / "curves.png", IMAGES / "curves.png")
-    template = (Path(__file__).parent / "model_card.md.jinja").read_text("utf-8")
-    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters["percent"] = lambda share, digits=1: f"{100 * share:.{digits}f}"
-    text = environment.from_string(template).render(card=card, size=len(model.weights), **card.scores)
-    (ROOT / "MODEL_CARD.md").write_text(text, encoding="utf-8")
+    write_card("model_card.md.jinja", ROOT / "MODEL_CARD.md", card=card, size=len(model.weights), **card.scores)
 
 
 def compact(scores: Scores) -> dict[str, Any]:

@@ -11,7 +11,7 @@ SRC = Path(__file__).parents[1] / "src" / "mien"
 
 FLOORS = {
     "errors": 0, "labels": 0, "threads": 0,
-    "faces": 1, "models": 1, "fetch": 1, "provenance": 1, "files": 1,
+    "faces": 1, "boxes": 1, "models": 1, "fetch": 1, "provenance": 1, "files": 1,
     "crop": 2, "frames": 2, "images": 2, "film": 2, "media": 2, "runtime": 2, "metrics": 2, "stamps": 2, "draw": 2,
     "sinks": 2, "film_sink": 2, "assign": 2, "cuts": 2,
     "detect": 3, "classify": 3, "track": 3, "smooth": 3, "episodes": 3, "episode_sink": 3, "timeline": 3,

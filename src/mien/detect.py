@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import fetch, models
+from mien.boxes import areas, overlaps, shared_areas
 from mien.crop import mean_landmarks
 from mien.errors import ModelError, did_you_mean
 from mien.faces import Faces
@@ -217,34 +218,24 @@ def blend(
     kept = [i for i in suppress(boxes, scores, overlap) if scores[i] >= min_score]
     new_boxes, new_landmarks = boxes[kept], landmarks[kept]
     for n, i in enumerate(kept):
-        near = _overlaps(boxes[i], boxes) >= _SAME
+        near = overlaps(boxes[[i]], boxes)[0] >= _SAME
         weight = scores[near] ** 2 / np.sum(scores[near] ** 2)
         new_boxes[n] = weight @ boxes[near]
         new_landmarks[n] = np.tensordot(weight, landmarks[near], 1)
     return new_boxes, scores[kept], new_landmarks
 
 
-def _overlaps(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of one box with boxes `(n, 4)`."""
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=1)
-    areas = np.prod(box[2:] - box[:2]) + np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    return np.asarray(shared / (areas - shared), np.float32)
-
-
 def suppress(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float) -> NDArray[np.intp]:
     """Non-maximum suppression: indices of the boxes `(n, 4)` to keep, best first; of two whose intersection
     over union is above `overlap` the better stays."""
     order = np.argsort(-scores, kind="stable")
-    areas = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
+    area = areas(boxes)
     kept = []
     while order.size:
         best, rest = order[0], order[1:]
         kept.append(best)
-        low = np.maximum(boxes[best, :2], boxes[rest, :2])
-        high = np.minimum(boxes[best, 2:], boxes[rest, 2:])
-        shared = np.prod(np.maximum(high - low, 0), axis=1)
-        order = rest[shared <= overlap * (areas[best] + areas[rest] - shared)]
+        shared = shared_areas(boxes[[best]], boxes[rest])[0]
+        order = rest[shared <= overlap * (area[best] + area[rest] - shared)]
     return np.array(kept, np.intp)
 
 

@@ -173,6 +173,22 @@ def _verified(name: str, weights: bytes, text: str, schema: type[AnyCard]) -> An
     return card
 
 
+def save(path: Path, card: Card | DetectorCard, weights: bytes) -> Path:
+    """Write weights and, beside them, their card, each aside and renamed into place; returns the card's path.
+
+    Folders are made as needed. Raises ModelError where the place cannot be written.
+    """
+    working, card_path = path.with_suffix(".part"), path.with_suffix(".json")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        working.write_bytes(weights)
+        working.replace(path)
+        save_card(card_path, card)
+    except OSError as error:
+        raise ModelError(f"cannot write {error.filename or path}: {error.strerror}") from None
+    return card_path
+
+
 def save_card(path: Path, card: Card | DetectorCard) -> None:
     """Write a card aside and rename it into place."""
     working = path.with_suffix(".part")

@@ -74,7 +74,7 @@ def _held_out(data: Path) -> list[Photograph]:
             f"{data} is a folder; detectors are measured on a Parquet file of photographs with marked faces"
         )
     everything = photographs.read(data)
-    held_out = [photograph for photograph in everything if photograph.part == "validation"]
+    held_out = photographs.held_out(everything)
     if not held_out:
         raise DataError(
             f"none of the {len(everything):,} photographs of {data} is held out; "
@@ -84,6 +84,7 @@ def _held_out(data: Path) -> list[Photograph]:
 
 
 def _measured(contenders: list[Contender], held_out: list[Photograph], data: Path) -> DetectionScores:
+    from mien.data import photographs
     from mien.evaluate.detection import SPEED_RUNS, SPEED_SIZES, measure, speeds
 
     with progress("photographs") as bar:
@@ -97,16 +98,9 @@ def _measured(contenders: list[Contender], held_out: list[Photograph], data: Pat
             "detectors": tuple(
                 one.model_copy(update={"speed": speed}) for one, speed in zip(scores.detectors, times, strict=True)
             ),
-            "provenance": {**scores.provenance, "data": data.name, "data_sha256": _sha256(data)},
+            "provenance": {**scores.provenance, "data": data.name, "data_sha256": photographs.file_hash(data)},
         }
     )
-
-
-def _sha256(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(scores: DetectionScores, held_out: list[Photograph], target: Path) -> None:

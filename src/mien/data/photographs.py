@@ -88,6 +88,17 @@ def read(path: Path) -> list[Photograph]:
     return found
 
 
+def held_out(everything: Sequence[Photograph]) -> list[Photograph]:
+    """Those that no detector is trained on."""
+    return [photograph for photograph in everything if photograph.part == "validation"]
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of the file, which a run and its scores name as their data."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _boxes(source: str, name: str, value: Sequence[Any] | None) -> NDArray[np.float32]:
     boxes = _floats(source, name, value).reshape(-1, 4)
     if (boxes[:, 2:] <= boxes[:, :2]).any():

@@ -1,6 +1,6 @@
 """Detectors measured on the same held-out photographs: recall, false alarms, landmarks, time.
 
-    held_out = [p for p in photographs.read(path) if p.part == "validation"]
+    held_out = photographs.held_out(photographs.read(path))
     scores = measure([contender("yunet"), contender("mien")], held_out)
     scores.detectors[1].variants["plain"].recall             # at one false alarm in 50 images
     scores.detectors[1].variants["30°"].landmark_error       # of the faces found

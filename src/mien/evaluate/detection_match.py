@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.boxes import areas, overlaps, shared_areas
 from mien.evaluate.detection_views import View
 from mien.faces import Faces
 
@@ -58,16 +59,16 @@ def match(boxes: Floats, scores: Floats, view: View) -> NDArray[np.intp]:
     """
     limits = np.array(view.pixels.shape[1::-1], np.float32)
     drawn, true = _clipped(boxes, limits), _clipped(view.boxes, limits)
-    overlaps, _ = _overlaps(drawn, true)
+    free = overlaps(drawn, true)
     neutral = np.concatenate([_clipped(view.ignore, limits), true[~view.counted]])
-    alike, within = _overlaps(drawn, neutral)
-    excused = ((alike >= MATCH) | (within >= COVERED)).any(1)
+    covered = shared_areas(drawn, neutral) / np.maximum(areas(drawn), 1e-6)[:, None]
+    excused = ((overlaps(drawn, neutral) >= MATCH) | (covered >= COVERED)).any(1)
     verdicts = np.where(excused, NEITHER, FALSE)
     for i in np.argsort(-scores, kind="stable"):
-        face = int(overlaps[i].argmax()) if len(true) else -1
-        if face >= 0 and overlaps[i, face] >= MATCH:
+        face = int(free[i].argmax()) if len(true) else -1
+        if face >= 0 and free[i, face] >= MATCH:
             verdicts[i] = face if view.counted[face] else NEITHER
-            overlaps[:, face] = -1  # taken
+            free[:, face] = -1  # taken
     return verdicts
 
 
@@ -135,13 +136,3 @@ class Tally:
 def _clipped(boxes: Floats, limits: Floats) -> Floats:
     """To the picture: some detectors draw past its border, some cannot."""
     return np.clip(boxes, 0, np.tile(limits, 2))
-
-
-def _overlaps(boxes: Floats, others: Floats) -> tuple[Floats, Floats]:
-    """Of every box `(n, 4)` with every other one `(m, 4)`, `(n, m)`: intersection over union, and over the box."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.maximum(high - low, 0).prod(2)
-    areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-6)[:, None]
-    union = areas + (others[:, 2:] - others[:, :2]).prod(1)[None] - shared
-    return shared / np.maximum(union, 1e-6), shared / areas

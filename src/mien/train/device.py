@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,6 +23,17 @@ def find_device(name: str) -> str:
     if name == "cuda" and not torch.cuda.is_available():
         raise MienError("this torch finds no CUDA device; use --device cpu, or install a CUDA build of torch")
     return name
+
+
+def keep_freed_memory() -> None:
+    """Let the process reuse the memory of freed tensors instead of giving it back to the system, whose fresh pages cost
+    a third of the time of a step of `seed`. For the GNU C library; nothing happens elsewhere."""
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            trim_threshold, mmap_max = -1, -4  # parameters of mallopt(3)
+            mallopt(mmap_max, 0)
+            mallopt(trim_threshold, 2**31 - 1)
 
 
 def mixed_precision(device: str) -> torch.autocast:

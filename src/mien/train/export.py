@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from mien import models
 from mien.classify import Classifier
 from mien.data import prepared
 from mien.data.prepared import PreparedSet
 from mien.errors import DataError, ModelError
 from mien.labels import VOTE_LABELS
 from mien.metrics import fit_temperature
-from mien.models import Card, Model, save_card
+from mien.models import Card, Model
 from mien.runtime import Session
 from mien.train.average import average
 from mien.train.balance import balance
@@ -117,16 +118,7 @@ def export(
     logits = Classifier(Model(card, weights)).logits(validation.images)[0]
     card = card.model_copy(update={"temperature": temperature(logits, validation.labels)})
 
-    card_path = out.with_suffix(".json")
-    working = out.with_suffix(".part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        working.write_bytes(weights)
-        working.replace(out)
-        save_card(card_path, card)
-    except OSError as error:
-        raise ModelError(f"cannot write {error.filename or out}: {error.strerror}") from None
-    return Exported(out, card_path, card, difference, len(crops))
+    return Exported(out, models.save(out, card, weights), card, difference, len(crops))
 
 
 def temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

@@ -14,6 +14,7 @@ from torch import nn
 
 from mien.errors import RecipeError
 from mien.train.detector.lesson import DetectorLesson
+from mien.train.device import keep_freed_memory
 from mien.train.expression import ExpressionLesson
 from mien.train.lesson import Lesson
 from mien.train.nets import parameter_count
@@ -45,6 +46,7 @@ def fit(
     """
     if threads:
         torch.set_num_threads(threads)
+    keep_freed_memory()
     with joined(device) as world:
         deadline = time.monotonic() + minutes * 60
         return _fit(recipe, data_folder, RunFolder(run_folder), world, resume, deadline, watch)

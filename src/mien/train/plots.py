@@ -51,9 +51,7 @@ class TensorBoard:
             self._writer.close()
 
 
-def draw_curves(
-    history: list[Epoch], path: Path, title: str, measures: tuple[str, str] = ("Accuracy", "Loss in nats")
-) -> None:
+def draw_curves(history: list[Epoch], path: Path, title: str, measures: tuple[str, str]) -> None:
     """Accuracy and loss, named by `measures`, in training and validation over the epochs as a PNG; draws nothing of no
     epoch.
 

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mien import models
 from mien.data import photographs
 from mien.data.photographs import Photograph
 from mien.detect import MienDetector, pad
 from mien.errors import DataError, ModelError
-from mien.models import DetectorCard, DetectorModel, save_card
+from mien.models import DetectorCard, DetectorModel
 from mien.runtime import Session
 from mien.train.detector.assign import Cells
 from mien.train.detector.net import DetectorNet
@@ -75,9 +76,9 @@ def export_detector(
     run.load_best(net)
     tell("loading the photographs")
     everything = photographs.read(file)
-    if run.about().get("data", {}).get("sha256") != hashlib.sha256(file.read_bytes()).hexdigest():
+    if run.about().get("data", {}).get("sha256") != photographs.file_hash(file):
         raise DataError(f"{run.path} was trained on other photographs than {file}; give those it was trained on")
-    held_out = [photograph for photograph in everything if photograph.part == "validation"]
+    held_out = photographs.held_out(everything)
     tell("writing the network")
     weights = to_onnx(net)
     tell("comparing it with torch")
@@ -94,14 +95,7 @@ def export_detector(
     )
     tell("choosing the least score")
     card = card.model_copy(update={"min_score": round(_least_score(DetectorModel(card, weights), held_out), 3)})
-    card_path, working = out.with_suffix(".json"), out.with_suffix(".part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        working.write_bytes(weights)
-        working.replace(out)
-        save_card(card_path, card)
-    except OSError as error:
-        raise ModelError(f"cannot write {error.filename or out}: {error.strerror}") from None
+    card_path = models.save(out, card, weights)
     return ExportedDetector(out, card_path, card, difference, min(len(held_out), _PARITY_PICTURES))
 
 

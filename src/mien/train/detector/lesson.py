@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,11 +44,12 @@ class DetectorLesson:
     def __init__(self, recipe: DetectorRecipe, file: Path, world: World) -> None:
         self._recipe, self._world = recipe, world
         everything = photographs.read(file)
-        self._train, self._held_out = ([p for p in everything if p.part == part] for part in ("train", "validation"))
+        self._train = [photograph for photograph in everything if photograph.part == "train"]
+        self._held_out = photographs.held_out(everything)
         for part, rows in (("training", self._train), ("validation", self._held_out)):
             if not any(len(row.boxes) for row in rows):
                 raise DataError(f"{file} leaves no face for {part}; it should hold some dozens of photographs or more")
-        self._sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        self._sha256 = photographs.file_hash(file)
         self.net: nn.Module = DetectorNet(recipe.model)
         if recipe.init:
             RunFolder(Path(recipe.init)).load_best(self.net)

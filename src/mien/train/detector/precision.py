@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.boxes import areas, overlaps, shared_areas
+
 Result = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 """Of one picture: found scores (k,), best first, and boxes (k, 4); true boxes (n, 4); boxes to ignore (m, 4)."""
 
@@ -42,9 +44,8 @@ def _judged(results: Sequence[Result], overlap: float) -> tuple[NDArray[np.float
     """
     scores, hits = [], []
     for found, boxes, truth, ignore in results:
-        shares = _shared(boxes, truth)
-        iou = shares / np.maximum(_areas(boxes)[:, None] + _areas(truth)[None] - shares, 1e-6)
-        ignored = np.asarray(np.any(_shared(boxes, ignore) > 0.5 * _areas(boxes)[:, None], axis=1))
+        iou = overlaps(boxes, truth)
+        ignored = np.asarray(np.any(shared_areas(boxes, ignore) > 0.5 * areas(boxes)[:, None], axis=1))
         free = [True] * len(truth)
         for i, score in enumerate(found):
             best = int(np.argmax(np.where(free, iou[i], -1.0))) if len(truth) else -1
@@ -57,14 +58,3 @@ def _judged(results: Sequence[Result], overlap: float) -> tuple[NDArray[np.float
             hits.append(hit)
     order = np.argsort(-np.array(scores, np.float64), kind="stable")
     return np.array(scores, np.float64)[order], np.array(hits, np.bool_)[order]
-
-
-def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1), np.float32)
-
-
-def _shared(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Area `(n, m)` that each two boxes have in common."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    return np.asarray(np.prod(np.maximum(high - low, 0), axis=2), np.float32)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.boxes import areas, shared_areas
 from mien.data.photographs import Photograph
 from mien.train.detector.optics import expose
 from mien.train.recipe import SceneTable
@@ -124,7 +125,8 @@ class Studio:
             shift = rng.uniform(wanted / 2, size - wanted / 2, 2) - linear @ np.full(2, side / 2)
             box = _moved_boxes(_PASTED_BOX[None] * side, linear, shift)
             room = _moved_boxes(np.array([[0, 0, side, side]], np.float32), linear, shift)[0]
-            if any(_overlap(room, other) > 0 for other in (*taken, *found)):
+            others = np.array([*taken, *found], np.float32).reshape(-1, 4)
+            if np.any(shared_areas(room[None], others) > 0):
                 continue
             crop = self._crops[int(rng.integers(len(self._crops)))]
             sampling = np.concatenate([linear, shift[:, None]], 1)
@@ -191,10 +193,10 @@ class _Faces:
         count, becomes a region to ignore."""
         limit = np.array([width, height] * 2, np.float32)
         seen, ignored = np.clip(self.boxes, 0, limit), np.clip(self.ignore, 0, limit)
-        area, whole = _areas(seen), _areas(self.boxes)
+        area, whole = areas(seen), areas(self.boxes)
         keep = (area >= 0.5 * whole) & (whole >= smallest**2)
         ignored = np.concatenate([ignored, seen[~keep]])
-        return _Faces(self.boxes[keep], self.landmarks[keep], ignored[_areas(ignored) > 0])
+        return _Faces(self.boxes[keep], self.landmarks[keep], ignored[areas(ignored) > 0])
 
 
 def _halvings(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
@@ -237,12 +239,3 @@ def _soft_oval(side: int) -> NDArray[np.float32]:
     """One inside the face's oval of a crop, falling to zero at its border."""
     y, x = (np.mgrid[:side, :side] + 0.5) / side * 2 - 1
     return np.asarray(np.clip((1 - np.sqrt((x / 0.92) ** 2 + y**2)) / 0.12, 0, 1), np.float32)
-
-
-def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1), np.float32)
-
-
-def _overlap(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    return float(np.prod(np.maximum(sides, 0)))
