@@ -18,6 +18,7 @@ from mien.models import Card
 if TYPE_CHECKING:
     from browser import Server as Site
     from browser import Watched
+    from command import Done, Predict
     from playwright.sync_api import Browser, Playwright
     from serving import Server
 
@@ -82,6 +83,17 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the shared data folder beside the checkout")
     return folder
+
+
+@pytest.fixture
+def predict(tiny_model: Path) -> Predict:
+    """`mien predict` with the tiny model and the cascade unless told otherwise."""
+    from command import mien
+
+    def predict(*arguments: object, model: object = tiny_model, detector: str | None = "haar") -> Done:
+        return mien("predict", *arguments, "--model", model, *(("--detector", detector) if detector else ()))
+
+    return predict
 
 
 @pytest.fixture(scope="module")

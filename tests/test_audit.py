@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command import Done, mien
 from numpy.typing import NDArray
 from test_near import compressed, moved, natural
-from typer.testing import CliRunner, Result
 
-from mien.cli import app
 from mien.crop import crop_faces
 from mien.data import audit_page, prepared
 from mien.data.audit import audit, find_faceless
 from mien.data.near import mirror
 from mien.data.prepared import PreparedSet, image_hash
 from mien.detect import Haar
-from mien.errors import InputError
 from mien.labels import FERPLUS_COLUMNS, LABELS
 from mien.models import CropGeometry
 
@@ -162,19 +161,18 @@ def test_large_crops_do_not_make_a_large_page(data: PreparedSet) -> None:
 # the command
 
 
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, ["data", "audit", *map(str, arguments)])
+run = partial(mien, "data", "audit")
 
 
-def lines(done: Result) -> list[str]:
+def lines(done: Done) -> list[str]:
     """What was printed, without the frames of tables."""
-    return [" ".join(line.replace("│", " ").split()) for line in done.output.splitlines()]
+    return [" ".join(line.replace("│", " ").split()) for line in done.out.splitlines()]
 
 
 def test_the_command_prints_and_writes(data: PreparedSet, tmp_path: Path) -> None:
     prepared.save(tmp_path / "set", data, problems=["x.png is empty", "y.png is empty"])
     done = run(tmp_path / "set", "--html", tmp_path / "out" / "a.html", "--json", tmp_path / "a.json")
-    assert done.exit_code == 0, done.output
+    assert done.code == 0, done.err
     rows = lines(done)
     assert "test images also in train 2 1 exact, 1 near, 0 mirrored" in rows
     assert "validation images also in train 2 0 exact, 1 near, 1 mirrored" in rows
@@ -196,14 +194,14 @@ def test_the_command_prints_and_writes(data: PreparedSet, tmp_path: Path) -> Non
 def test_faces_are_looked_for_when_asked(data: PreparedSet, tmp_path: Path) -> None:
     prepared.save(tmp_path / "set", data)
     done = run(tmp_path / "set", "--faces", "--detector", "haar")
-    assert done.exit_code == 0, done.output
+    assert done.code == 0, done.err
     assert f"no face by haar {find_faceless(data.images, Haar()).sum()} images" in lines(done)
-    assert run(tmp_path / "set", "--detector", "haar").exit_code == 2
+    assert run(tmp_path / "set", "--detector", "haar").code == 2
 
 
 def test_a_page_that_cannot_be_written_is_said(data: PreparedSet, tmp_path: Path) -> None:
     prepared.save(tmp_path / "set", data)
     (tmp_path / "file").touch()
     done = run(tmp_path / "set", "--html", tmp_path / "file" / "a.html")
-    assert isinstance(done.exception, InputError)
-    assert "cannot write" in str(done.exception)
+    assert done.code == 1
+    assert "cannot write" in done.errors[0]

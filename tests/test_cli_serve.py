@@ -12,54 +12,45 @@ from pathlib import Path
 
 import httpx
 import pytest
+from command import mien
 from serving import PATIENCE
 from websockets.sync.client import connect
 
-from mien.cli import main
 
-
-def refused(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+def refused(*words: str) -> str:
     """The one sentence with which it does not start."""
-    monkeypatch.setattr(sys, "argv", ["mien", "serve", "--no-browser", "--detector", "haar", *words])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
-    return error
+    done = mien("serve", "--no-browser", "--detector", "haar", *words)
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    (sentence,) = done.errors
+    return sentence
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
-def test_no_public_server_without_a_token(
-    host: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_public_server_without_a_token(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MIEN_TOKEN", raising=False)
-    error = refused(["--host", host], monkeypatch, capsys)
-    (fresh,) = re.findall(r"--token (\S+)$", error.strip())
+    (fresh,) = re.findall(r"--token (\S+)$", refused("--host", host))
     assert len(fresh) >= 16
 
 
-def test_short_tokens(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "16" in refused(["--token", "secret"], monkeypatch, capsys)
+def test_short_tokens() -> None:
+    assert "16" in refused("--token", "secret")
 
 
-def test_a_port_in_use(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        error = refused(["--port", port], monkeypatch, capsys)
+        error = refused("--port", port)
     assert port in error
     assert "--port" in error
 
 
-def test_an_address_of_others(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    error = refused(["--host", "192.0.2.1", "--token", "x" * 20], monkeypatch, capsys)
-    assert "192.0.2.1" in error
+def test_an_address_of_others() -> None:
+    assert "192.0.2.1" in refused("--host", "192.0.2.1", "--token", "x" * 20)
 
 
-def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.cli.serve.find_spec", lambda name: None)
-    assert 'pip install "mien[serve]"' in refused([], monkeypatch, capsys)
+    assert 'pip install "mien[serve]"' in refused()
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])

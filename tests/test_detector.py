@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from command import mien
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marked import BOX, LANDMARKS, SCENE, marked
 from numpy.typing import NDArray
 
-import mien
-from mien.cli import main
+from mien import load
 from mien.data import photographs
 from mien.data.photographs import Photograph
 from mien.detect import MienDetector
@@ -327,44 +325,28 @@ def test_the_file_takes_any_size_and_computes_what_torch_does(astronaut: NDArray
         prove_parity(net, weights, pictures)
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mien", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
-
-
-def test_the_command_trains_and_exports_one(
-    run: Callable[..., tuple[int, str, str]], album: Path, tmp_path: Path, astronaut: NDArray[np.uint8]
-) -> None:
+def test_the_command_trains_and_exports_one(album: Path, tmp_path: Path, astronaut: NDArray[np.uint8]) -> None:
     folder, file = tmp_path / "run", tmp_path / "eyes.onnx"
     options = ["optim.epochs=2", "optim.batch_size=16", "optim.warmup_epochs=0", "augment.sizes=[96]", "data.paste="]
     settings = [word for option in options for word in ("--set", option)]
-    code, out, _ = run("train", "detector", "--data", album, "--out", folder, *settings)
-    assert code == 0, out
-    assert "mien export" in out
-    code, out, err = run("export", folder, "--data", album, "--out", file)
-    assert code == 0, err
-    assert "least score" in out
+    done = mien("train", "detector", "--data", album, "--out", folder, *settings)
+    assert done.code == 0, done
+    assert "mien export" in done.out
+    done = mien("export", folder, "--data", album, "--out", file)
+    assert done.code == 0, done
+    assert "least score" in done.out
     assert file.stat().st_size < 600_000
     model = load_detector(file)
     assert (model.card.name, model.card.parameters) == ("eyes", 116109)
     assert MienDetector(model, min_score=0).detect(astronaut).detector == "mien"
-    assert mien.load(detector_weights=file).detector.name == "mien"
-    code, out, err = run("evaluate", file, "--data", album)
-    assert code == 1
-    assert "card of" in err
-    code, out, err = run("export", folder, "--data", album, "--int8")
-    assert code == 2
+    assert load(detector_weights=file).detector.name == "mien"
+    done = mien("evaluate", file, "--data", album)
+    assert done.code == 1
+    assert "card of" in done.err
+    assert mien("export", folder, "--data", album, "--int8").code == 2
     other = tmp_path / "other.parquet"
     other.write_bytes(album.read_bytes())
-    assert run("export", folder, "--data", other, "--out", tmp_path / "again.onnx")[0] == 0, "only the content counts"
-    code, _, err = run("export", folder, "--data", tmp_path / "none.parquet")
-    assert (code, err.count("\n")) == (1, 1)
+    done = mien("export", folder, "--data", other, "--out", tmp_path / "again.onnx")
+    assert done.code == 0, "only the content counts"
+    done = mien("export", folder, "--data", tmp_path / "none.parquet")
+    assert (done.code, done.err.count("\n")) == (1, 1)

@@ -6,22 +6,25 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command import mien
 from PIL import Image
 from pixels import TEMPERATURE, build_model, four_tests
 
 from mien import models
 from mien.classify import Classifier
 from mien.crop import resize_crop
-from mien.data.prepared import PreparedSet, manifest_hash, save
+from mien.data.prepared import PreparedSet, image_hash, manifest_hash, save
 from mien.errors import DataError, ModelError
+from mien.evaluate.compare import side_by_side
 from mien.evaluate.corrupt import CORRUPTIONS
 from mien.evaluate.plots import save_confusion, save_reliability
-from mien.evaluate.run import evaluate, read
-from mien.evaluate.scores import Scores, read_scores
+from mien.evaluate.run import evaluate, read, unseen
+from mien.evaluate.scores import VERSION, Scores, Subset, read_scores
 from mien.labels import LABELS, VOTE_LABELS
 
 
@@ -51,6 +54,18 @@ def test_scores_by_hand(pixel_model: Path, data: PreparedSet) -> None:
     counts = np.array(scores.confusion)
     assert counts.sum() == 4
     assert counts[LABELS.index("fear"), LABELS.index("surprise")] == 1
+
+
+def test_pictures_that_are_nearly_in_training_are_not_unseen(pixel_model: Path, data: PreparedSet) -> None:
+    both = data.take(np.array([0, 0, 0, 1, 2, 3, 4]))
+    noise = np.random.default_rng(0).integers(-9, 10, both.images[4].shape)
+    both.images[1] = (both.images[4] + noise).clip(0, 255)
+    both.images[2] = both.images[5][:, ::-1]
+    both = replace(both, hashes=np.array([image_hash(image) for image in both.images]))
+    assert unseen(both, "test").tolist() == [False, False, False, True]
+    scores = evaluate(models.load(pixel_model), both, "test")
+    assert scores.accuracy_unseen == Subset(images=1, accuracy=0)
+    assert not unseen(both, "train").any()
 
 
 def test_the_other_scores_by_hand(pixel_model: Path, data: PreparedSet) -> None:
@@ -200,18 +215,12 @@ def test_plots_are_pictures(pixel_model: Path, data: PreparedSet, tmp_path: Path
             assert len(image.convert("RGB").getcolors(1 << 24) or ()) > 100
 
 
-def mien(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mien.cli", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-
-
 def test_the_command(pixel_model: Path, data: PreparedSet, tmp_path: Path) -> None:
     save(tmp_path / "set", data)
     arguments = ("evaluate", pixel_model, "--data", tmp_path / "set", "--split", "test")
     done = mien(*arguments, "--json", "--out", tmp_path / "scores")
-    assert done.returncode == 0, done.stderr
-    printed = json.loads(done.stdout)
+    assert done.code == 0, done.err
+    printed = json.loads(done.out)
     assert printed["accuracy"] == 0.75
     assert printed["provenance"]["manifest_sha256"] == manifest_hash(tmp_path / "set")
     assert printed["provenance"]["command"].endswith("--json --out " + str(tmp_path / "scores"))
@@ -220,17 +229,17 @@ def test_the_command(pixel_model: Path, data: PreparedSet, tmp_path: Path) -> No
         "scores.json", "confusion.png", "reliability.png",
     }  # fmt: skip
     done = mien(*arguments)
-    assert done.returncode == 0, done.stderr
-    assert "75.0 %" in done.stdout
-    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+    assert done.code == 0, done.err
+    assert "75.0 %" in done.out
+    assert max(len(line) for line in done.out.splitlines()) <= 80
 
 
 def test_several_models_are_compared(pixel_model: Path, tiny_model: Path, data: PreparedSet, tmp_path: Path) -> None:
     save(tmp_path / "set", data)
     arguments = ("evaluate", pixel_model, tiny_model, pixel_model, "--data", tmp_path / "set", "--split", "test")
     done = mien(*arguments, "--json", "--out", tmp_path / "scores")
-    assert done.returncode == 0, done.stderr
-    printed = json.loads(done.stdout)
+    assert done.code == 0, done.err
+    printed = json.loads(done.out)
     assert [scores["model"] for scores in printed["models"]] == ["pixels-1", "tiny", "pixels-2"]
     other, same = printed["differences"]
     assert (other["model"], other["to"], other["images"]) == ("tiny", "pixels-1", 4)
@@ -241,29 +250,41 @@ def test_several_models_are_compared(pixel_model: Path, tiny_model: Path, data: 
     written = read_scores(tmp_path / "scores" / "tiny" / "scores.json")
     assert written.model_dump(mode="json") == printed["models"][1]
     done = mien(*arguments)
-    assert done.returncode == 0, done.stderr
-    assert "may be chance" in " ".join(done.stdout.split())
-    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+    assert done.code == 0, done.err
+    assert "may be chance" in " ".join(done.out.split())
+    assert max(len(line) for line in done.out.splitlines()) <= 80
+
+
+def test_the_divergence_from_the_votes_is_compared(pixel_model: Path, tiny_model: Path, data: PreparedSet) -> None:
+    found = [evaluate(models.load(model), data, "test") for model in (tiny_model, pixel_model)]
+    gaps = [scores.vote_divergence for scores in found]
+    rows = {row.name: row for row in side_by_side(found)}
+    label_head = [gap.label_head for gap in gaps if gap]
+    assert rows["KL to FER+ votes, label head"].texts == tuple(f"{value:.3f}" for value in label_head)
+    assert rows["KL to FER+ votes, label head"].best == {int(np.argmin(label_head))}
+    assert rows["KL to FER+ votes, vote head"].texts[0] == "-", "the tiny model has none"
+    voteless = [evaluate(models.load(model), data, "train") for model in (tiny_model, pixel_model)]
+    assert not [row.name for row in side_by_side(voteless) if "votes" in row.name]
 
 
 def test_tta_and_robustness_are_printed(pixel_model: Path, data: PreparedSet, tmp_path: Path) -> None:
     save(tmp_path / "set", data)
     arguments = ("evaluate", pixel_model, "--data", tmp_path / "set", "--split", "test")
     done = mien(*arguments, "--tta", "mirror", "--robustness")
-    assert done.returncode == 0, done.stderr
-    assert "image and mirror image averaged" in done.stdout
-    assert "low resolution" in done.stdout
-    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+    assert done.code == 0, done.err
+    assert "image and mirror image averaged" in done.out
+    assert "low resolution" in done.out
+    assert max(len(line) for line in done.out.splitlines()) <= 80
     done = mien(*arguments, "--tta", "miror")
-    assert done.returncode == 2
-    assert "mean 'mirror'?" in done.stderr
+    assert done.code == 2
+    assert "mean 'mirror'?" in done.err
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ('{"version": 1}', "is of version 1, this mien reads 2; run mien evaluate again"),
-        ('{"version": 2, "model": "x"}', "is no scores.json of mien evaluate: split: Field required"),
+        ('{"version": 1}', f"is of version 1, this mien reads {VERSION}; run mien evaluate again"),
+        (f'{{"version": {VERSION}, "model": "x"}}', "is no scores.json of mien evaluate: split: Field required"),
         ("[1]", "is no scores.json"),
         ("", "is no scores.json"),
         (None, "cannot read"),
@@ -285,9 +306,9 @@ def test_the_command_refuses_in_one_sentence(pixel_model: Path, data: PreparedSe
         (pixel_model, tmp_path / "set", "tset", "did you mean 'test'"),
     ):
         done = mien("evaluate", model, "--data", folder, "--split", split)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert sentence in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+        assert (done.code, done.out) == (1, "")
+        assert sentence in done.err
+        assert len(done.err.splitlines()) == 1
 
 
 def test_the_command_never_imports_torch(pixel_model: Path, data: PreparedSet, tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_a_damaged_checkpoint_is_told(run: RunFolder, data: Path, tmp_path: Path
 
 def test_a_file_in_the_way_is_told(data: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
-    with pytest.raises(DataError, match=r"cannot write .*taken: File exists"):
+    with pytest.raises(DataError, match=r"cannot write .*taken: file exists"):
         fit(small_recipe(), data, tmp_path / "taken")
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from typer.testing import CliRunner
+from command import mien
 
-from mien.cli import app
 from mien.data import kaggle
 from mien.data.kaggle import check_fer2013, fetch_fer2013
-from mien.errors import DataError, FetchError
+from mien.errors import FetchError
 
 SMALL = {"Training": 3, "PublicTest": 1, "PrivateTest": 1}
 
@@ -90,12 +89,12 @@ def test_another_data_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.usefixtures("small")
 def test_the_command_prints_the_path(tmp_path: Path) -> None:
     path = table(tmp_path / "out", SMALL)
-    done = CliRunner().invoke(app, ["data", "fetch", "fer2013", "--out", str(path.parent)])
-    assert done.exit_code == 0, done.output
-    assert done.stdout.strip() == str(path)
-    other = CliRunner().invoke(app, ["data", "fetch", "fer2031", "--out", str(path.parent)])
-    assert isinstance(other.exception, DataError)
-    assert "did you mean 'fer2013'" in str(other.exception)
+    done = mien("data", "fetch", "fer2013", "--out", path.parent)
+    assert done.code == 0, done.err
+    assert done.out.strip() == str(path)
+    other = mien("data", "fetch", "fer2031", "--out", path.parent)
+    assert other.code == 1
+    assert "did you mean 'fer2013'" in other.errors[0]
 
 
 @pytest.mark.slow

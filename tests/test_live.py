@@ -13,23 +13,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from command import Done, mien
 from films import make_film, numbered
 from numpy.typing import NDArray
 from PIL import Image
 
-import mien
-from mien import hud
+from mien import hud, load
 from mien.analyzer import Analyzer
-from mien.cli import main
 from mien.detect import Detector
 from mien.errors import InputError
 from mien.faces import Faces
+from mien.labels import LABELS
 from mien.live import Live, Recorder, Status, View
 from mien.media import Source, open_frames
 
@@ -52,7 +53,7 @@ class Slow:
 
 @pytest.fixture(scope="module")
 def analyzer(tiny_model: Path) -> Analyzer:
-    return mien.load(tiny_model, detector="haar")
+    return load(tiny_model, detector="haar")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def check_recording(path: Path) -> None:
     assert (np.diff(ticks) >= 1).all(), "frames may be left out, but keep their times"
     assert {int(row["frame"]) for row in rows} == set(range(len(frames)))
     assert all(abs(float(row["time_s"]) - times[int(row["frame"])]) < 1e-3 for row in rows)
-    assert all(row["label"] in mien.LABELS for row in rows)
+    assert all(row["label"] in LABELS for row in rows)
 
 
 # Without a window
@@ -297,29 +298,14 @@ def test_keys(analyzer: Analyzer, film: Path, tmp_path: Path, monkeypatch: pytes
     check_recording(live.written[1])
 
 
-Run = Callable[..., tuple[int, str, list[str]]]
-
-
 @pytest.fixture
-def run(tiny_model: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`mien live` without a screen: exit code, output, and sentences."""
+def opened(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """`mien live` without a screen."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-
-    def run(*arguments: str | Path) -> tuple[int, str, list[str]]:
-        words = [*map(str, arguments), "--model", str(tiny_model), "--detector", "haar"]
-        monkeypatch.setattr(sys, "argv", ["mien", "live", *words])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capfd.readouterr()
-        return code, out, err.splitlines()
-
-    return run
+    return partial(mien, "live", "--model", tiny_model, "--detector", "haar")
 
 
-def test_one_sentence_each(run: Run, film: Path, tmp_path: Path) -> None:
+def test_one_sentence_each(opened: Callable[..., Done], film: Path, tmp_path: Path) -> None:
     pytest.importorskip("pygame")
     cut, empty, photo, two = (tmp_path / name for name in ("cut.mkv", "empty.mp4", "photo.png", "two"))
     make_film(cut, count=90, options={"g": "10"})
@@ -338,31 +324,31 @@ def test_one_sentence_each(run: Run, film: Path, tmp_path: Path) -> None:
         (tmp_path / "nowhere.mp4", "does not exist"),
         ("http://127.0.0.1:9/live.mjpg", "127.0.0.1"),
     ):
-        code, _, told = run(source)
-        assert code == 1, source
-        assert len(told) == 1, told
-        assert words in told[0]
+        done = opened(source)
+        assert done.code == 1, source
+        (sentence,) = done.err.splitlines()
+        assert words in sentence
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have a screen")
-def test_without_a_display(run: Run, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_display(opened: Callable[..., Done], film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pygame")
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
-    assert run(film)[0] == 1
+    assert opened(film).code == 1
     for name, value in (("DISPLAY", ""), ("SDL_VIDEODRIVER", "nonsense")):
         monkeypatch.setenv(name, value)
-        code, out, told = run(film)
-        assert (code, out, len(told)) == (1, "", 1)
-        assert "display" in told[0]
-        assert "mien serve" in told[0]
+        done = opened(film)
+        assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+        assert "display" in done.err
+        assert "mien serve" in done.err
 
 
-def test_without_its_packages(run: Run, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_packages(opened: Callable[..., Done], film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pygame", None)
-    code, _, told = run(film)
-    assert code == 1
-    assert told == ['error: the live window needs optional packages: pip install "mien[live]"']
+    done = opened(film)
+    assert done.code == 1
+    assert done.err.splitlines() == ['error: the live window needs optional packages: pip install "mien[live]"']
 
 
 # On a real screen, with real keys
@@ -415,10 +401,9 @@ def test_on_a_screen(
                 nonlocal window
                 assert process.poll() is None
                 window = xdotool("search", "--pid", str(process.pid))
-                return bool(window)
+                return xdotool("getwindowname", window) == f"{film} - mien"  # which it gets a moment after it is there
 
             until(opened)
-            assert xdotool("getwindowname", window) == f"{film} - mien"
             xdotool("windowfocus", "--sync", window)
             xdotool("key", "s")
             until(lambda: list(out.glob("*.png")))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mien.crop import crop_faces, resize_crop
 from mien.data import near
-from mien.data.near import find_alike, likeness, mirror, repeats, signatures
+from mien.data.near import find_alike, found_among, likeness, mirror, repeats, signatures
 from mien.data.prepared import image_hash
 from mien.detect import Haar
 from mien.errors import DataError
@@ -147,6 +147,38 @@ def test_mirrored_repeats_are_repeats(face: NDArray[np.uint8]) -> None:
     leaks, doubles = repeats(splits, find_alike(images, hashes(images)))
     assert leaks.tolist() == [True, False, False, False, False]
     assert doubles.tolist() == [False, False, False, True, False]
+
+
+def test_what_is_shown_elsewhere_is_found_there(face: NDArray[np.uint8]) -> None:
+    shown = [natural(1), face, natural(2), mirror(natural(3)), natural(4)]
+    images = np.stack([face, compressed(natural(1)), natural(2), natural(3), natural(5), *shown])
+    rows, others = np.arange(5), np.arange(5, 10)
+    assert found_among(images, hashes(images), rows, others).tolist() == [True, True, True, True, False]
+    assert found_among(images, hashes(images), others, rows).tolist() == [True, True, True, True, False]
+    assert not found_among(images, hashes(images), rows, others[4:]).any()
+    assert not found_among(images, hashes(images), rows, others[:0]).any()
+
+
+def test_pictures_found_elsewhere_are_those_that_are_alike(face: NDArray[np.uint8]) -> None:
+    """However many near copies there are, as among the frames of a film."""
+    random = np.random.default_rng(1)
+    base = [natural(seed) for seed in range(30)] + [face]
+    images = np.stack([
+        moved(base[random.integers(len(base))][:, :: random.choice([-1, 1])], *random.integers(-3, 4, 2))
+        for _ in range(300)
+    ])  # fmt: skip
+    training = random.random(300) < 0.1
+    alike = find_alike(images, hashes(images))
+    seen = np.isin(alike.first, alike.first[training])
+    for pair in alike.pairs:
+        for one, other in (pair, pair[::-1]):
+            seen |= (alike.first == one) & training[alike.first == other].any()
+    steps: list[tuple[int, int]] = []
+    rows = np.flatnonzero(~training)
+    found = found_among(images, hashes(images), rows, np.flatnonzero(training), lambda *step: steps.append(step))
+    assert found.tolist() == seen[rows].tolist()
+    assert 0.2 < found.mean() < 0.95
+    assert steps[-1] == (len(rows), len(rows))
 
 
 def test_what_is_left_repeats_nowhere(face: NDArray[np.uint8]) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command import mien
 from numpy.typing import NDArray
 from PIL import Image
 from pixels import build_model, marked
 
 from mien import models
 from mien.classify import Classifier
-from mien.cli import main
 from mien.evaluate.occlusion import AGAINST, CELLS, FOR, WINDOWS, OcclusionMap, heat, occlusion_maps
 from mien.labels import LABELS
 from mien.models import CropGeometry
@@ -85,23 +85,15 @@ def test_next_to_no_change_has_next_to_no_colour() -> None:
 # The verb
 
 
-def explain(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-    monkeypatch.setattr(sys, "argv", ["mien", "explain", *map(str, arguments), "--detector", "haar"])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+explain = partial(mien, "explain", "--detector", "haar")
 
 
-def test_a_photograph_is_explained(
-    astronaut: NDArray[np.uint8], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+def test_a_photograph_is_explained(astronaut: NDArray[np.uint8], tiny_model: Path, tmp_path: Path) -> None:
     photo = tmp_path / "two.png"
     Image.fromarray(np.hstack([astronaut, astronaut[:, ::-1]])).save(photo)
-    assert explain(monkeypatch, photo, "--model", tiny_model, "--json", "--save", tmp_path / "out") == 0
-    printed = json.loads(capfd.readouterr().out)
+    done = explain(photo, "--model", tiny_model, "--json", "--save", tmp_path / "out")
+    assert done.code == 0, done.err
+    printed = json.loads(done.out)
     assert json.loads((tmp_path / "out" / "two-explained.json").read_text()) == printed
     assert printed["method"] == {"name": "occlusion sensitivity (Zeiler and Fergus 2014)", "cells": 12, "window": 4}
     assert len(printed["faces"]) == 2
@@ -117,24 +109,18 @@ def test_a_photograph_is_explained(
         assert len(sheet.convert("RGB").getcolors(1 << 24) or ()) > 1000
 
 
-def test_a_table_says_what_it_hangs_on(
-    astronaut: NDArray[np.uint8], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+def test_a_table_says_what_it_hangs_on(astronaut: NDArray[np.uint8], tiny_model: Path, tmp_path: Path) -> None:
     Image.fromarray(astronaut).save(tmp_path / "one.png")
-    assert explain(monkeypatch, tmp_path / "one.png", "--model", tiny_model) == 0
-    printed = capfd.readouterr().out
-    assert "hangs most on" in printed
-    assert "Zeiler and Fergus 2014" in printed
+    done = explain(tmp_path / "one.png", "--model", tiny_model)
+    assert done.code == 0, done.err
+    assert "hangs most on" in done.out
+    assert "Zeiler and Fergus 2014" in done.out
     assert [path.name for path in tmp_path.iterdir()] == ["one.png"]
 
 
-def test_without_a_face_there_is_nothing_to_explain(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_without_a_face_there_is_nothing_to_explain(tiny_model: Path, tmp_path: Path) -> None:
     Image.new("RGB", (80, 60), "grey").save(tmp_path / "wall.png")
-    assert explain(monkeypatch, tmp_path / "wall.png", "--model", tiny_model, "--save", tmp_path / "out") == 1
-    done = capfd.readouterr()
-    assert done.out == ""
+    done = explain(tmp_path / "wall.png", "--model", tiny_model, "--save", tmp_path / "out")
+    assert (done.code, done.out) == (1, "")
     assert "no face was found in" in done.err
     assert not (tmp_path / "out").exists()

@@ -15,22 +15,21 @@ import polars as pl
 import pytest
 import torch
 from browser import Watched, needs_browser
+from command import mien
 from films import make_faces_film
 from numpy.typing import NDArray
 from PIL import Image
 from serving import Server, asked, heard, jpeg, serving
-from typer.testing import CliRunner, Result
 
-import mien
+from mien import load
 from mien.analyzer import Analyzer
 from mien.classify import Classifier
-from mien.cli import app
 from mien.data import prepared
 from mien.data.prepare import prepare
 from mien.draw import COLOURS, annotate, colours
 from mien.episode_sink import save_episodes
 from mien.episodes import EpisodeFinder
-from mien.errors import DataError, InputError, MienError
+from mien.errors import DataError, InputError
 from mien.evaluate.portraits import chosen
 from mien.evaluate.scores import read_scores
 from mien.faces import Faces
@@ -67,22 +66,19 @@ def drawn(label: str, random: np.random.Generator) -> NDArray[np.uint8]:
     return (image + random.normal(0, 8, image.shape)).clip(0, 255).astype(np.uint8)
 
 
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def done(*arguments: str | Path) -> str:
+def done(*arguments: object) -> str:
     """What a command prints, which should end well."""
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout + result.stderr
+    result = mien(*arguments)
+    assert result.code == 0, result
+    return result.out + result.err
 
 
-def refused(*arguments: str | Path) -> str:
+def refused(*arguments: object) -> str:
     """What a command that cannot be done says."""
-    result = run(*arguments)
-    assert isinstance(result.exception, MienError), result.output
-    return str(result.exception)
+    result = mien(*arguments)
+    assert result.code == 1, result
+    (sentence,) = result.errors
+    return sentence
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +103,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def analyzer(place: Path) -> Analyzer:
-    return mien.load(place / "own.onnx", "haar", threads=1)
+    return load(place / "own.onnx", "haar", threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +178,7 @@ def test_a_picture(faces: Faces, analyzer: Analyzer, astronaut: NDArray[np.uint8
     assert {colours(OWN)[label] for label in OWN} <= tones, "a bar for each of them"
     Image.fromarray(astronaut).save(tmp_path / "photo.png")
     model = ("--model", str(place / "own.onnx"), "--detector", "haar")
-    printed = json.loads(run("predict", tmp_path / "photo.png", "--json", *model).stdout)
+    printed = json.loads(mien("predict", tmp_path / "photo.png", "--json", *model).out)
     assert list(printed["faces"][0]["probabilities"]) == list(OWN)
     assert row["label"] in done("predict", tmp_path / "photo.png", *model)
     assert row["label"] in done("explain", tmp_path / "photo.png", "--save", tmp_path, *model)

@@ -7,52 +7,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
+from command import Predict
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.cli import main
 from mien.labels import LABELS
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def objects(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-    @property
-    def errors(self) -> list[str]:
-        assert "Traceback" not in self.err
-        return [line.removeprefix("error: ") for line in self.err.splitlines() if line.startswith("error: ")]
-
-
-Predict = Callable[..., Done]
-
-
-@pytest.fixture
-def predict(tiny_model: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Predict:
-    """`mien predict` with the tiny model and the embedded detector unless told otherwise."""
-
-    def run(*arguments: str | Path, model: Path | str = tiny_model, detector: str | None = "haar") -> Done:
-        words = ["mien", "predict", *map(str, arguments), "--model", str(model)]
-        monkeypatch.setattr(sys, "argv", words + (["--detector", detector] if detector else []))
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return Done(code, *capfd.readouterr())
-
-    return run
 
 
 @pytest.fixture

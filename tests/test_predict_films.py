@@ -14,14 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command import Done, Predict
 from films import NTSC, make_faces_film, make_film, packets
 from numpy.typing import NDArray
 from PIL import Image
-from test_predict import Done, Predict, predict
 
 from mien.media import open_frames
-
-__all__ = ["predict"]
 
 
 @pytest.fixture(scope="module")

@@ -117,7 +117,7 @@ def test_an_empty_folder_is_taken_and_a_foreign_one_is_refused_untouched(tmp_pat
 
 def test_an_unwritable_place_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(DataError, match=r"cannot write .*: Not a directory"):
+    with pytest.raises(DataError, match=r"cannot write .*: not a directory"):
         save(tmp_path / "file" / "set", make_set(1))
 
 

@@ -85,7 +85,7 @@ def test_broken_files_are_refused(tmp_path: Path, content: bytes, told: str) -> 
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"cannot read recipe .*nothing\.toml: No such file"):
+    with pytest.raises(RecipeError, match=r"cannot read recipe .*nothing\.toml: no such file"):
         read(str(tmp_path / "nothing.toml"))
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pytest
 from browser import needs_browser
+from command import mien
 from pixels import build_model, four_tests
 
 from mien import models
-from mien.cli import main
 from mien.data.prepared import manifest_hash, save
 from mien.errors import DataError
 from mien.evaluate.charts import Axis, Line, line_chart, matrix
@@ -82,30 +81,10 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(folder / "run", folder / "set", folder / "scores", model)
 
 
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
+report = partial(mien, "report")
 
 
-Report = Callable[..., Done]
-
-
-@pytest.fixture
-def report(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Report:
-    def run(*arguments: str | Path | int) -> Done:
-        monkeypatch.setattr(sys, "argv", ["mien", "report", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return Done(code, *capfd.readouterr())
-
-    return run
-
-
-def test_a_run_and_its_scores_in_one_page(bench: Bench, report: Report, tmp_path: Path) -> None:
+def test_a_run_and_its_scores_in_one_page(bench: Bench, tmp_path: Path) -> None:
     done = report(bench.run, bench.scores, "--data", bench.data, "--model", bench.model, "--out", tmp_path / "r.html")
     assert done.code == 0, done.err
     assert done.out.startswith(str(tmp_path / "r.html"))
@@ -121,7 +100,7 @@ def test_a_run_and_its_scores_in_one_page(bench: Bench, report: Report, tmp_path
     assert len([link for link in page.links if link.startswith("data:image/png")]) == 9
 
 
-def test_it_holds_all_that_it_shows(bench: Bench, report: Report, tmp_path: Path) -> None:
+def test_it_holds_all_that_it_shows(bench: Bench, tmp_path: Path) -> None:
     report(bench.run, bench.scores, "--data", bench.data, "--model", bench.model, "--out", tmp_path / "r.html")
     page = Page(tmp_path / "r.html")
     assert all(link.startswith("data:") for link in page.links)
@@ -129,7 +108,7 @@ def test_it_holds_all_that_it_shows(bench: Bench, report: Report, tmp_path: Path
     assert "script" not in page.tags
 
 
-def test_models_stand_side_by_side(bench: Bench, report: Report, tmp_path: Path) -> None:
+def test_models_stand_side_by_side(bench: Bench, tmp_path: Path) -> None:
     other = (bench.scores / "scores.json").read_text().replace('"model":"pixels"', '"model":"<i>other</i>"', 1)
     (tmp_path / "other.json").write_text(other.replace('"accuracy":0.75', '"accuracy":0.5', 1))
     done = report(bench.scores, tmp_path / "other.json", "--out", tmp_path / "r.html")
@@ -143,7 +122,7 @@ def test_models_stand_side_by_side(bench: Bench, report: Report, tmp_path: Path)
     assert not [link for link in page.links if link.startswith("data:image")]
 
 
-def test_scores_of_one_model_are_told_apart_by_split(bench: Bench, report: Report, tmp_path: Path) -> None:
+def test_scores_of_one_model_are_told_apart_by_split(bench: Bench, tmp_path: Path) -> None:
     other = (bench.scores / "scores.json").read_text().replace('"split":"test"', '"split":"validation"', 1)
     (tmp_path / "other.json").write_text(other)
     assert report(bench.scores, tmp_path / "other.json", "--out", tmp_path / "r.html").code == 0
@@ -152,7 +131,7 @@ def test_scores_of_one_model_are_told_apart_by_split(bench: Bench, report: Repor
     assert 'class="best"' not in page.text  # different images: none is the better
 
 
-def test_without_the_network_there_are_pictures_and_no_maps(bench: Bench, report: Report, tmp_path: Path) -> None:
+def test_without_the_network_there_are_pictures_and_no_maps(bench: Bench, tmp_path: Path) -> None:
     done = report(bench.scores, "--data", bench.data, "--out", tmp_path / "r.html")
     assert done.code == 0
     assert "no maps for pixels" in done.err
@@ -169,7 +148,7 @@ def test_a_network_is_found_by_its_weights(bench: Bench) -> None:
     assert find_model(shipped.card.sha256, []) == shipped
 
 
-def test_chosen_faces(bench: Bench, report: Report, tmp_path: Path) -> None:
+def test_chosen_faces(bench: Bench, tmp_path: Path) -> None:
     named = ("--data", bench.data, "--model", bench.model, "--out", tmp_path / "r.html")
     assert report(bench.scores, *named, "--face", 0, "--face", 2).code == 0
     words = Page(tmp_path / "r.html").words
@@ -180,7 +159,7 @@ def test_chosen_faces(bench: Bench, report: Report, tmp_path: Path) -> None:
     assert "there is no row 9; the set has rows 0 to 4" in done.err
 
 
-def test_what_cannot_be_shown_is_told_in_one_sentence(bench: Bench, report: Report, tmp_path: Path) -> None:
+def test_what_cannot_be_shown_is_told_in_one_sentence(bench: Bench, tmp_path: Path) -> None:
     other = four_tests()
     save(tmp_path / "other", other.take(np.arange(4)))
     (tmp_path / "empty").mkdir()
@@ -238,7 +217,7 @@ def test_charts_say_what_they_show_and_escape_it() -> None:
 
 
 @needs_browser
-def test_a_browser_shows_it_without_a_complaint(bench: Bench, report: Report, browser: Browser, tmp_path: Path) -> None:
+def test_a_browser_shows_it_without_a_complaint(bench: Bench, browser: Browser, tmp_path: Path) -> None:
     report(bench.run, bench.scores, "--data", bench.data, "--model", bench.model, "--out", tmp_path / "r.html")
     said: list[str] = []
     papers = set()

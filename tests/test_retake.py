@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import mien
 from numpy.typing import NDArray
 from skimage.data import astronaut
 from training_sets import saved, striped
-from typer.testing import CliRunner
 
-from mien.cli import app
 from mien.crop import crop_faces
 from mien.data import prepared
 from mien.data.prepared import PreparedSet
@@ -60,8 +59,7 @@ def test_the_seed_decides(faces: PreparedSet) -> None:
 def test_the_command_writes_a_set_of_the_same_rows(faces: PreparedSet, tmp_path: Path) -> None:
     hashes = np.array([prepared.image_hash(image) for image in faces.images])
     folder = saved(tmp_path / "set", replace(faces, hashes=hashes))
-    command = ["data", "retake", str(folder), "--out", str(tmp_path / "again"), "--detector", "haar"]
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
-    assert "found again" in done.output
+    done = mien("data", "retake", folder, "--out", tmp_path / "again", "--detector", "haar")
+    assert done.code == 0, done.err
+    assert "found again" in done.out
     np.testing.assert_array_equal(prepared.load(tmp_path / "again").sources, faces.sources)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from command import mien
 from training_sets import saved
-from typer.testing import CliRunner
 
 from mien import models
-from mien.cli import app
 from mien.train.run_folder import RunFolder
 
 torch.set_num_threads(1)
@@ -42,26 +40,23 @@ def command(tmp_path: Path) -> list[str]:
 
 
 def test_train_prints_a_line_per_epoch_and_the_next_step_which_works(command: list[str], tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, [*command, "--set", "optim.epochs=2", "--threads", "1"])
-    assert done.exit_code == 0, done.output
-    head, *lines = done.stderr.splitlines()
+    done = mien(*command, "--set", "optim.epochs=2", "--threads", "1")
+    assert done.code == 0, done
+    head, *lines = done.err.splitlines()
     assert head.split()[:3] == ["epoch", "size", "lr"]
     assert [line.split()[0] for line in lines] == ["1", "2"]
-    assert "validation accuracy in epoch" in done.stdout
-    *_, following = done.stdout.strip().splitlines()
+    assert "validation accuracy in epoch" in done.out
+    *_, following = done.out.strip().splitlines()
     assert following.split()[:3] == ["next", "mien", "export"]
-    exported = CliRunner().invoke(app, following.split()[2:])
-    assert exported.exit_code == 0, exported.output
-    assert "parity" in exported.stdout
+    exported = mien(*following.split()[2:])
+    assert exported.code == 0, exported
+    assert "parity" in exported.out
     assert models.load(tmp_path / "run" / "small.onnx").card.name == "small"
 
 
-def test_ctrl_c_keeps_the_epochs_and_says_how_to_go_on(
-    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_keeps_the_epochs_and_says_how_to_go_on(command: list[str], tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     command += ["--set", "optim.epochs=2000", "--set", "optim.sizes=[[0.0, 16]]"]
-    monkeypatch.setattr(sys, "argv", ["mien", *command])
 
     def press() -> None:
         while not run.checkpoint.exists():
@@ -69,8 +64,8 @@ def test_ctrl_c_keeps_the_epochs_and_says_how_to_go_on(
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=press, daemon=True).start()
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code == 130, done.output
+    done = mien(*command)
+    assert done.code == 130, done
     kept = len(run.history())
-    assert f"stopped; {kept} of 2000 epochs are kept in {run.path}; go on with: mien train" in done.stderr
-    assert done.stderr.strip().endswith("--resume")
+    assert f"stopped; {kept} of 2000 epochs are kept in {run.path}; go on with: mien train" in done.err
+    assert done.err.strip().endswith("--resume")

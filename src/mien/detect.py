@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mien import fetch, models
 from mien.boxes import areas, overlaps, shared_areas
 from mien.crop import mean_landmarks
-from mien.errors import ModelError, did_you_mean
+from mien.errors import ModelError, did_you_mean, reason
 from mien.faces import Faces
 from mien.models import DetectorModel
 from mien.runtime import Session
@@ -78,7 +78,7 @@ class YuNet:
         try:
             content = weights.read_bytes()
         except OSError as error:
-            raise ModelError(f"cannot read detector weights {weights}: {error.strerror}") from None
+            raise ModelError(f"cannot read detector weights {weights}: {reason(error)}") from None
         self._session = Session(content, str(weights), threads)
         shapes = [shape[-1] for shape in self._session.output_shapes]
         if shapes != [1, 1, 1, 1, 1, 1, 4, 4, 4, 10, 10, 10]:

@@ -46,6 +46,12 @@ class MissingExtraError(MienError, ImportError):
         super().__init__(f'{feature} needs optional packages: pip install "mien[{extra}]"')
 
 
+def reason(error: Exception) -> str:
+    """Why the system or a library refuses, in words that go on a sentence: `no space left on device`."""
+    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return words if words[:2].isupper() else words[:1].lower() + words[1:]
+
+
 def did_you_mean(word: str, valid: Iterable[str]) -> str:
     """`" (did you mean 'x'?)"` for the closest valid word, or nothing when none is close."""
     match = get_close_matches(word, list(valid), n=1)

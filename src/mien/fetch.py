@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from mien.errors import FetchError
+from mien.errors import FetchError, reason
 
 YUNET_SHA256 = "104ee26c71d5c270ce79a6b3dced91c91013260d29a6bf18f9296c5b8c4c2b12"
 YUNET_URL = (
@@ -44,7 +44,7 @@ def yunet(*, retry: bool = False) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         cached = None
     except OSError as error:
-        raise FetchError(f"cannot read {target}: {error.strerror}") from None
+        raise FetchError(f"cannot read {target}: {reason(error)}") from None
     if cached is not None:
         if hashlib.sha256(cached).hexdigest() == YUNET_SHA256:
             return target
@@ -92,6 +92,5 @@ def _remember(stamp: Path) -> None:
 
 
 def _reason(error: OSError) -> str:
-    if error.strerror:
-        return error.strerror
-    return type(error).__name__  # requests' texts run to whole paragraphs of URL and pool
+    # Texts of requests run to whole paragraphs of URL and pool.
+    return reason(error) if error.errno else type(error).__name__

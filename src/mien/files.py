@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mien.errors import InputError
+from mien.errors import InputError, reason
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def replacing(path: Path, what: str) -> Iterator[Path]:
         yield part
         part.replace(path)
     except OSError as error:
-        raise InputError(f"cannot write {what}: {(error.strerror or str(error)).lower()}") from None
+        raise InputError(f"cannot write {what}: {reason(error)}") from None
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ import numpy as np
 from av.stream import Disposition
 from numpy.typing import NDArray
 
-from mien.errors import InputError
+from mien.errors import InputError, reason
 from mien.frames import Frame, Pick
 from mien.images import MAX_PIXELS
 
@@ -224,7 +224,7 @@ def in_one_sentence(name: str) -> Iterator[None]:
     except (av.error.ExitError, av.error.TimeoutError):
         raise InputError(f"{name} does not answer: nothing came for {READ_SECONDS:g} seconds") from None
     except av.error.FFmpegError as error:
-        raise InputError(f"cannot read {name}: {(error.strerror or str(error)).lower()}") from None
+        raise InputError(f"cannot read {name}: {reason(error)}") from None
 
 
 def _hint(name: str) -> str:

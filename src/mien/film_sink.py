@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError
+from mien.errors import InputError, reason
 from mien.media import Source, open_film
 
 _CODED = {"crf": "20", "preset": "veryfast", "bf": "0"}
@@ -227,4 +227,4 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (av.error.FFmpegError, OSError) as error:
-        raise _CannotWriteError(f"cannot write the film {path}: {(error.strerror or str(error)).lower()}") from None
+        raise _CannotWriteError(f"cannot write the film {path}: {reason(error)}") from None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from mien.errors import InputError
+from mien.errors import InputError, reason
 
 #: Larger pictures are refused from their header, before anything is decoded.
 MAX_PIXELS = 100_000_000
@@ -91,8 +91,8 @@ def _in_one_sentence(path: Path) -> Iterator[None]:
     except (FileNotFoundError, PermissionError) as error:
         raise unreachable(path, error) from None
     except Exception as error:  # noqa: BLE001 - on damaged bytes Pillow's decoders raise nearly anything
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise InputError(f"{path} is damaged, cut short or of a rare kind: {reason}") from None
+        words = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(f"{path} is damaged, cut short or of a rare kind: {words}") from None
 
 
 def _decode(file: BinaryIO, path: Path) -> NDArray[np.uint8]:
@@ -152,7 +152,7 @@ def check_image(array: Any) -> NDArray[np.uint8]:
 
 def unreachable(path: str | Path, error: OSError) -> InputError:
     """What the system says of a file, in one sentence."""
-    return InputError(f"cannot read {path}: {(error.strerror or str(error)).lower()}")
+    return InputError(f"cannot read {path}: {reason(error)}")
 
 
 def _too_large(path: Path, size: tuple[int, int] | None = None) -> InputError:

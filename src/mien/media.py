@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from mien.errors import InputError
+from mien.errors import InputError, reason
 from mien.film import Film
 from mien.frames import Frame, Frames, Pick
 from mien.images import SUFFIXES, is_image, read_image, unreachable
@@ -150,7 +150,7 @@ def _matches(pattern: Path, search: _Search, problems: list[InputError]) -> Iter
 
 def _walk(folder: Path, search: _Search, problems: list[InputError]) -> Iterator[Path]:
     def closed(error: OSError) -> None:
-        problems.append(InputError(f"cannot read the folder {error.filename}: {error.strerror}"))
+        problems.append(InputError(f"cannot read the folder {error.filename}: {reason(error)}"))
 
     for parent, folders, names in os.walk(folder, onerror=closed):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

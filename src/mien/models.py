@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from mien.errors import DataError, ModelError, did_you_mean
+from mien.errors import DataError, ModelError, did_you_mean, reason
 from mien.labels import check_labels
 
 DEFAULT = "base"
@@ -150,9 +150,7 @@ def _read(path: Path) -> tuple[bytes, str]:
     try:
         return path.read_bytes(), card.read_text("utf-8")
     except OSError as error:
-        raise ModelError(
-            f"cannot read {error.filename}: {error.strerror}; a model is NAME.onnx and NAME.json"
-        ) from None
+        raise ModelError(f"cannot read {error.filename}: {reason(error)}; a model is NAME.onnx and NAME.json") from None
     except UnicodeDecodeError:
         raise ModelError(f"{card} is not a card: it should be JSON text") from None
 
@@ -185,7 +183,7 @@ def save(path: Path, card: Card | DetectorCard, weights: bytes) -> Path:
         working.replace(path)
         save_card(card_path, card)
     except OSError as error:
-        raise ModelError(f"cannot write {error.filename or path}: {error.strerror}") from None
+        raise ModelError(f"cannot write {error.filename or path}: {reason(error)}") from None
     return card_path
 
 

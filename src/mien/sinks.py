@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mien.errors import InputError, MissingExtraError, did_you_mean
+from mien.errors import InputError, MissingExtraError, did_you_mean, reason
 from mien.faces import Faces
 from mien.labels import LABELS
 
@@ -170,4 +170,4 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"cannot write the table {path}: {(error.strerror or str(error)).lower()}") from None
+        raise InputError(f"cannot write the table {path}: {reason(error)}") from None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pygame
 
 from mien import hud
-from mien.errors import MienError
+from mien.errors import MienError, reason
 from mien.live import Live, Status, View
 
 _TICK = 1 / 60
@@ -37,7 +37,7 @@ def display() -> Iterator[None]:
     try:
         pygame.display.init()
     except pygame.error as error:
-        raise MienError(f"the display cannot be opened ({str(error).lower()}); {_INSTEAD}") from None
+        raise MienError(f"the display cannot be opened ({reason(error)}); {_INSTEAD}") from None
     try:
         yield
     finally:
@@ -64,7 +64,7 @@ class Window:
             size = area[0], area[1] + hud.bar_height(area[0])
             self._surface = pygame.display.set_mode(size, pygame.RESIZABLE)
         except pygame.error as error:
-            raise MienError(f"no window can be opened ({str(error).lower()}); {_INSTEAD}") from None
+            raise MienError(f"no window can be opened ({reason(error)}); {_INSTEAD}") from None
 
     def run(self) -> None:
         """Show what comes until `live` is stopped, by a key, the window's own button, or a signal.

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from mien import __version__
 from mien.cli.console import err, out
-from mien.errors import MienError
+from mien.errors import MienError, reason
 
 #: All install the same module `cv2`, and the last one wins, file by file.
 OPENCVS = ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
@@ -157,8 +157,7 @@ def _cache(name: str) -> Check:
         with tempfile.TemporaryFile(dir=folder):
             return Check(name, "ok", f"{folder} can be written")
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        return Check(name, "error", f"{folder} cannot be written ({reason}); set MIEN_HOME to a folder of yours")
+        return Check(name, "error", f"{folder} cannot be written ({reason(error)}); set MIEN_HOME to a folder of yours")
 
 
 def _detector(name: str) -> Check:

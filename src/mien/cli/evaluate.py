@@ -97,25 +97,30 @@ def _measure(
     from mien.classify import Classifier
     from mien.data import prepared
     from mien.evaluate.compare import differences
-    from mien.evaluate.run import check_labels, measure_robustness, passes, read, score
+    from mien.evaluate.run import check_labels, measure_robustness, passes, read, score, unseen
 
     found, readings = {}, {}
-    with progress("passes") as bar:
+    with progress("images") as bar:
         task = bar.add_task("reading the set", total=None)
         everything, manifest = prepared.load(data), prepared.manifest_hash(data)
         part = everything.split(split)
-        bar.update(task, total=len(loaded) * passes(part, tta, robustness=robustness))
+        classifiers = {name: Classifier(model) for name, model in loaded.items()}
+        for classifier in classifiers.values():
+            check_labels(classifier, everything)
+        bar.update(task, description="comparing with training")
+        fresh = unseen(everything, split, lambda done, of: bar.update(task, completed=done, total=of))
+    with progress("passes") as bar:
+        task = bar.add_task("classifying", total=len(loaded) * passes(part, tta, robustness=robustness))
 
         def step(images: int) -> None:
             bar.advance(task, images)
 
-        for name, model in loaded.items():
-            bar.update(task, description="classifying" if len(loaded) == 1 else f"classifying by {name}")
-            classifier = Classifier(model)
-            check_labels(classifier, everything)
+        for name, classifier in classifiers.items():
+            if len(loaded) > 1:
+                bar.update(task, description=f"classifying by {name}")
             readings[name] = read(classifier, part.images, tta, step)
             under = measure_robustness(classifier, part, step) if robustness else None
-            scores = score(readings[name], everything, split, manifest_sha256=manifest, robustness=under)
+            scores = score(readings[name], everything, split, fresh, manifest_sha256=manifest, robustness=under)
             found[name] = scores if len(loaded) == 1 else scores.model_copy(update={"model": name})
     return found, differences(part.labels, readings)
 
@@ -161,7 +166,7 @@ def _print_tables(found: dict[str, Scores], compared: list[Difference]) -> None:
 
 
 def _write(scores: Scores, target: Path) -> None:
-    from mien.errors import DataError
+    from mien.errors import DataError, reason
     from mien.evaluate import plots
 
     try:
@@ -170,5 +175,5 @@ def _write(scores: Scores, target: Path) -> None:
         plots.save_confusion(scores, target / "confusion.png")
         plots.save_reliability(scores, target / "reliability.png")
     except OSError as error:
-        raise DataError(f"cannot write to {target}: {error.strerror or error}") from None
+        raise DataError(f"cannot write to {target}: {reason(error)}") from None
     note(f"wrote scores.json, confusion.png and reliability.png to {target}")

@@ -27,7 +27,8 @@ def summary_table(scores: Scores) -> Table:
         table.add_row("accuracy with flip", percent(scores.accuracy_with_flip), "image and mirror image averaged")
     if scores.accuracy_unseen:
         unseen = scores.accuracy_unseen
-        table.add_row("accuracy unseen", percent(unseen.accuracy), f"{unseen.images:,} images not in training")
+        on = f"{unseen.images:,} images without a copy in training"
+        table.add_row("accuracy unseen", percent(unseen.accuracy), on)
     table.add_row("balanced accuracy", percent(scores.balanced_accuracy), "mean recall over the labels")
     table.add_row("macro-F1", percent(scores.macro_f1), "mean over the labels")
     table.add_row("top 2", percent(scores.top2_accuracy), "the label is among the two likeliest")

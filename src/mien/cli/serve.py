@@ -16,7 +16,7 @@ import typer
 
 from mien.cli.console import err, note, out
 from mien.cli.options import DetectorName, DetectorWeights, ModelName
-from mien.errors import InputError, MissingExtraError
+from mien.errors import InputError, MissingExtraError, reason
 
 _PACKAGES = ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus_client")
 
@@ -92,7 +92,7 @@ def _listening(host: str, port: int) -> socket.socket:
         family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind)
     except OSError as error:
-        raise InputError(f"{host} is no address of this machine: {error.strerror}") from None
+        raise InputError(f"{host} is no address of this machine: {reason(error)}") from None
     try:
         if os.name == "posix":  # elsewhere this would let two servers share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -101,8 +101,7 @@ def _listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise InputError(
-            f"cannot listen at {host}, port {port}: {(error.strerror or str(error)).lower()}; "
-            "another one can be named with --port"
+            f"cannot listen at {host}, port {port}: {reason(error)}; another one can be named with --port"
         ) from None
     return listener
 

@@ -131,7 +131,7 @@ def export(
     megabytes = made.weights.stat().st_size / 1e6
     _say("weights", f"{made.weights} ({megabytes:.1f} MB)")
     _say("card", made.card_path)
-    _say("parity", f"logits within {made.difference:.1g} of torch on {made.images} validation images")
+    _say("parity", f"probabilities within {made.difference:.1g} of torch's on {made.images} validation images")
     _say("temperature", f"{made.card.temperature:.3f}")
     if int8:
         _export_int8(made.weights, data, RunFolder(folders[0]).recipe())

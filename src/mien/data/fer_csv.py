@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mien.crop import resize_crop
 from mien.data.rows import Progress, Rows, gather, left_out, silent
-from mien.errors import DataError, did_you_mean
+from mien.errors import DataError, did_you_mean, reason
 from mien.labels import FER2013_ORDER, FERPLUS_COLUMNS, LABELS, find_split
 from mien.labels import split as split_name
 
@@ -102,7 +102,7 @@ def _rows(path: Path, group: str | None) -> Iterator[tuple[int, str, bytes, str,
                 words = ["" if k is None else fields[k].decode("utf-8", "replace") for k in (emotion, usage, member)]
                 yield line, words[0], fields[pixels], words[1], words[2]
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read or is cut short: {error}") from None
+        raise DataError(f"{path} cannot be read or is cut short: {reason(error)}") from None
 
 
 def no_column(path: Path, name: str, columns: list[str]) -> DataError:
@@ -142,7 +142,7 @@ def read_votes(path: Path, rows: Rows) -> NDArray[np.uint8]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             header, *lines = csv.reader(file)
     except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV: {error}") from None
+        raise DataError(f"{path} cannot be read as CSV: {reason(error)}") from None
     if tuple(name.strip().lower() for name in header[2:]) != _VOTE_HEADER:
         raise DataError(f"{path} should have the columns Usage, Image name, {', '.join(_VOTE_HEADER)}")
     if len(lines) != len(rows.sources):

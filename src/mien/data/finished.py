@@ -9,7 +9,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import DataError
+from mien.errors import DataError, reason
 
 
 class Finished:
@@ -28,7 +28,7 @@ class Finished:
                 path.unlink(missing_ok=True)
                 self._open()
         except (OSError, sqlite3.Error) as error:
-            raise DataError(f"cannot write {path}: {error}") from None
+            raise DataError(f"cannot write {path}: {reason(error)}") from None
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

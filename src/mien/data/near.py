@@ -75,12 +75,9 @@ def find_alike(
         later = columns > rows
         for here, there in zip(rows[later].tolist(), columns[later].tolist(), strict=True):
             one, other = int(single[start + here]), int(single[start + there])
-            same = likeness(images[one], images[other]) if close[here, there] else 0.0
-            mirrored = likeness(images[one], mirror(images[other])) if close_turned[here, there] else 0.0
-            if mirrored >= MIN_MIRRORED and mirrored > same:
-                confirmed.append((one, other, mirrored, True))
-            elif same >= MIN_LIKENESS:
-                confirmed.append((one, other, same, False))
+            same = _confirmed(images[one], images[other], close[here, there], close_turned[here, there])
+            if same:
+                confirmed.append((one, other, *same))
         return confirmed
 
     found: list[tuple[int, int, float, bool]] = []
@@ -95,6 +92,52 @@ def find_alike(
     pairs = np.array([pair[:2] for pair in found], np.intp).reshape(-1, 2)
     alike, mirrored = (np.array([pair[k] for pair in found]) for k in (2, 3))
     return Alike(first, pairs, alike.astype(np.float32), mirrored.astype(bool))
+
+
+def found_among(
+    images: NDArray[np.uint8],
+    hashes: NDArray[np.str_],
+    rows: NDArray[np.intp],
+    others: NDArray[np.intp],
+    progress: Callable[[int, int], object] = lambda done, of: None,
+) -> NDArray[np.bool_]:
+    """Which of `rows` (m,) of the images (n, S, S) show the same picture as one of `others` (k,), which are other rows.
+
+    Copies count as in `find_alike`: exact, near and mirrored ones. `progress` is called with the rows compared so far,
+    and all of them.
+    """
+    found = np.isin(hashes[rows], hashes[others])
+    marks, theirs = signatures(images, rows), signatures(images, others).T
+    turned = marks * _mirror(images.shape[1])
+
+    def search(start: int) -> None:
+        mine = slice(start, start + _BLOCK)
+        upright, mirrored = marks[mine] @ theirs, turned[mine] @ theirs
+        nearest = np.maximum(upright, mirrored)
+        for here in np.flatnonzero(~found[mine] & (nearest.max(1, initial=0) >= _MIN_COSINE)).tolist():
+            close = np.flatnonzero(nearest[here] >= _MIN_COSINE)
+            for there in close[np.argsort(-nearest[here, close])].tolist():
+                pair = sorted((int(rows[start + here]), int(others[there])))
+                one, other = images[pair]
+                if _confirmed(one, other, *(cosines[here, there] >= _MIN_COSINE for cosines in (upright, mirrored))):
+                    found[start + here] = True
+                    break
+
+    for count, _ in enumerate(in_order(search, range(0, len(rows), _BLOCK), os.cpu_count() or 1), 1):
+        progress(min(count * _BLOCK, len(rows)), len(rows))
+    return found
+
+
+def _confirmed(
+    one: NDArray[np.uint8], other: NDArray[np.uint8], upright: bool, turned: bool
+) -> tuple[float, bool] | None:
+    """The likeness of two images whose signatures are close, `upright` or `turned`, and whether one has to be mirrored
+    for it; None where they are two pictures."""
+    same = likeness(one, other) if upright else 0.0
+    mirrored = likeness(one, mirror(other)) if turned else 0.0
+    if mirrored >= MIN_MIRRORED and mirrored > same:
+        return mirrored, True
+    return (same, False) if same >= MIN_LIKENESS else None
 
 
 def signatures(images: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.errors import DataError
+from mien.errors import DataError, reason
 from mien.labels import FERPLUS_COLUMNS, LABELS, SPLITS, label_set
 from mien.labels import split as split_name
 
@@ -123,7 +123,7 @@ def save(
         shutil.rmtree(folder / "replaced", ignore_errors=True)
     except OSError as error:
         shutil.rmtree(working, ignore_errors=True)
-        raise DataError(f"cannot write {folder}: {error.strerror or error}") from None
+        raise DataError(f"cannot write {folder}: {reason(error)}") from None
 
 
 def _write(folder: Path, data: PreparedSet, progress: Callable[[int], object]) -> None:
@@ -193,7 +193,7 @@ def load_problems(folder: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder / 'problems.txt'} cannot be read ({error}); prepare the set again") from None
+        raise DataError(f"{folder / 'problems.txt'} cannot be read ({reason(error)}); prepare the set again") from None
 
 
 def manifest_hash(folder: Path) -> str:
@@ -211,7 +211,7 @@ def _about(folder: Path) -> tuple[int, int, tuple[str, ...]]:
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{folder} is not a prepared set (no set.json); make one with: mien data prepare") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
-        raise DataError(f"{path} is damaged ({error}); prepare the set again") from None
+        raise DataError(f"{path} is damaged ({reason(error)}); prepare the set again") from None
     if version != VERSION:
         raise DataError(f"{path} is of version {version}, this mien reads {VERSION}; prepare the set again")
     if not 1 <= size <= MAX_SIZE or count < 0:
@@ -227,7 +227,7 @@ def _read_manifest(path: Path, count: int, label_names: tuple[str, ...]) -> Prep
     except FileNotFoundError:
         raise DataError(f"{path} is missing; prepare the set again") from None
     except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path} is damaged ({error}); prepare the set again") from None
+        raise DataError(f"{path} is damaged ({reason(error)}); prepare the set again") from None
     if tuple(header) != COLUMNS:
         raise DataError(f"{path} should have the columns {', '.join(COLUMNS)}; prepare the set again")
     if len(rows) != count:

@@ -93,6 +93,11 @@ def side_by_side(found: Sequence[Scores]) -> list[Row]:
     for protocol in found[0].ferplus:
         heads = [s.ferplus[protocol].vote_head if protocol in s.ferplus else None for s in found]
         rows.append(_row(f"FER+ {protocol}, vote head", heads))
+    gaps = [s.vote_divergence for s in found]
+    rows += [
+        _row("KL to FER+ votes, vote head", [g.vote_head if g else None for g in gaps], higher_is_better=False),
+        _row("KL to FER+ votes, label head", [g.label_head if g else None for g in gaps], higher_is_better=False),
+    ]
     rows.append(_row("on spoilt images", [s.robustness.mean if s.robustness else None for s in found]))
     alike = len({(s.split, s.provenance.get("manifest_sha256")) for s in found}) == 1
     known = [row for row in rows if any(text != "-" for text in row.texts)]

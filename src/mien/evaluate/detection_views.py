@@ -1,8 +1,9 @@
 """The pictures detectors are measured on: held-out photographs as they are, and reduced, turned and spoilt by plan.
 
-All but the plain ones are laid on a square of `CANVAS` pixels that a scene without a face fills, so that no detector
-reduces them further and a small face is sought where small faces are: in a larger picture. One thing varies at a time
-around a face of `BASE` pixels as it was photographed. Everything hangs on the photograph's hash alone.
+All but the plain ones and their mirror images are laid on a square of `CANVAS` pixels that a scene without a face
+fills, so that no detector reduces them further and a small face is sought where small faces are: in a larger picture.
+One thing varies at a time around a face of `BASE` pixels as it was photographed. Everything hangs on the photograph's
+hash alone.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ def views(photograph: Photograph, scenes: Sequence[Photograph], variants: Sequen
     for variant in variants:
         if variant.group == "plain":
             counted = _visible(photograph.boxes, pixels) & (face_sizes(photograph.boxes) >= SMALLEST)
-            yield View(pixels, photograph.boxes, photograph.landmarks, photograph.ignore, counted)
+            view = View(pixels, photograph.boxes, photograph.landmarks, photograph.ignore, counted)
+            yield view if variant == PLAIN else _mirrored(view)
             continue
         largest = max(face_sizes(photograph.boxes), default=0.0)
         if largest < (variant.size or SMALLEST):
@@ -144,6 +146,22 @@ def _shown(photograph: Photograph, pixels: Image, ground: Image, variant: Varian
         return view
     spoilt = variant.spoil(view, _randomness(photograph, variant.name))
     return replace(view, pixels=np.clip(np.rint(spoilt), 0, 255).astype(np.uint8))
+
+
+def _mirrored(view: View) -> View:
+    width = view.pixels.shape[1]
+    landmarks = np.stack([width - view.landmarks[..., 0], view.landmarks[..., 1]], -1)
+    return replace(
+        view,
+        pixels=np.ascontiguousarray(view.pixels[:, ::-1]),
+        boxes=_mirrored_boxes(view.boxes, width),
+        landmarks=landmarks[:, [1, 0, 2, 4, 3]],  # the left eye has become the right one
+        ignore=_mirrored_boxes(view.ignore, width),
+    )
+
+
+def _mirrored_boxes(boxes: Floats, width: int) -> Floats:
+    return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)
 
 
 def _laid(photograph: Photograph, pixels: Image, ground: Image, scale: float, degrees: float) -> View:
@@ -228,8 +246,10 @@ def _noise(sigma: float, view: View, rng: np.random.Generator) -> NDArray[Any]:
 
 
 PLAIN = Variant("plain", "plain", "the photographs as they are, scenes without a face among them")
+MIRRORED = Variant("plain", "mirrored", "the same, mirrored: a detector that marked them has no advantage left")
 VARIANTS: tuple[Variant, ...] = (
     PLAIN,
+    MIRRORED,
     *(Variant("size", f"{s} px", f"the largest face reduced to {s} pixels", size=s) for s in SIZES),
     *(Variant("tilt", f"{t}°", f"the head tilted by {t} degrees, one way or the other", tilt=t) for t in TILTS),
     Variant("condition", "dark", "a 16th of the light, sensor noise of 3 grey levels", spoil=partial(_dark, 1 / 16)),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mien import metrics
 from mien.classify import Classifier
 from mien.crop import resize_crop
+from mien.data.near import found_among
 from mien.data.prepared import PreparedSet
 from mien.errors import DataError, ModelError
 from mien.evaluate.corrupt import CORRUPTIONS, STRENGTHS, corrupt, randomness
@@ -94,7 +95,7 @@ def evaluate(
 
     reading = read(classifier, part.images, tta, step)
     under = measure_robustness(classifier, part, step) if robustness else None
-    return score(reading, data, split, manifest_sha256=manifest_sha256, robustness=under)
+    return score(reading, data, split, unseen(data, split), manifest_sha256=manifest_sha256, robustness=under)
 
 
 def check_labels(classifier: Classifier, data: PreparedSet) -> None:
@@ -104,6 +105,18 @@ def check_labels(classifier: Classifier, data: PreparedSet) -> None:
             f"the model {classifier.card.name} tells {', '.join(classifier.labels)} apart, and the set is sorted by "
             f"{', '.join(data.label_names)}; measure it on a set with its own labels"
         )
+
+
+def unseen(
+    data: PreparedSet, split: str, comparing: Callable[[int, int], object] = lambda done, of: None
+) -> NDArray[np.bool_]:
+    """Which images of a split (n,) show a picture that is not in training, also not nearly or mirrored (see
+    `mien.data.near`); none of the training split itself. `comparing` is called with the images compared and their
+    number."""
+    rows, training = (np.flatnonzero(data.splits == name) for name in (split_name(split), "train"))
+    if split_name(split) == "train":
+        return np.zeros(len(rows), bool)
+    return ~found_among(data.images, data.hashes, rows, training, comparing)
 
 
 def read(
@@ -127,9 +140,11 @@ def read(
 
 
 def score(
-    reading: Reading, data: PreparedSet, split: str, *, manifest_sha256: str = "", robustness: Robustness | None = None
-) -> Scores:
-    """The scores of what was read of a split of `data`, the whole prepared set."""
+    reading: Reading, data: PreparedSet, split: str, fresh: NDArray[np.bool_], *, manifest_sha256: str = "",
+    robustness: Robustness | None = None,
+) -> Scores:  # fmt: skip
+    """The scores of what was read of a split of `data`, the whole prepared set; `fresh` (n,) are the split's `unseen`
+    images."""
     part = data.split(split)
     labels, card, predictions = part.labels, reading.card, reading.predictions
     probabilities, correct = np.exp(reading.logs), labels == predictions
@@ -146,7 +161,7 @@ def score(
         accuracy=metrics.accuracy(labels, predictions),
         accuracy_interval=metrics.bootstrap_interval(correct),
         accuracy_with_flip=metrics.accuracy(labels, reading.flip_predictions),
-        accuracy_unseen=_unseen(data, part, predictions),
+        accuracy_unseen=_on(fresh, labels, predictions),
         balanced_accuracy=metrics.balanced_accuracy(counts),
         top2_accuracy=metrics.top_k(reading.logs, labels, 2),
         macro_f1=metrics.macro_f1(counts),
@@ -234,11 +249,10 @@ def _vote_logs(card: Card, outputs: list[NDArray[np.float32]]) -> Floats | None:
     return logs
 
 
-def _unseen(data: PreparedSet, part: PreparedSet, predictions: NDArray[np.integer]) -> Subset | None:
-    fresh = ~np.isin(part.hashes, data.hashes[data.splits == "train"])
-    if not fresh.any():
+def _on(some: NDArray[np.bool_], labels: NDArray[np.int64], predictions: NDArray[np.integer]) -> Subset | None:
+    if not some.any():
         return None
-    return Subset(images=int(fresh.sum()), accuracy=metrics.accuracy(part.labels[fresh], predictions[fresh]))
+    return Subset(images=int(some.sum()), accuracy=metrics.accuracy(labels[some], predictions[some]))
 
 
 def _per_class(counts: NDArray[np.int64], names: tuple[str, ...]) -> dict[str, ClassScores]:

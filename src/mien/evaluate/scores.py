@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mien.errors import DataError
+from mien.errors import DataError, reason
 from mien.labels import LABELS
 
-VERSION = 2
+VERSION = 3
 
 Tta = Literal["none", "mirror", "crops"]
 """Test-time augmentation: what of an image is read and averaged. `none` the image alone, `mirror` image and mirror
@@ -141,7 +141,8 @@ class Scores(_Part):
     accuracy_with_flip: float
     """With the probabilities of image and mirror image averaged."""
     accuracy_unseen: Subset | None
-    """On images without an exact copy in the training split; None on that split itself."""
+    """On images whose picture is not in the training split, also not nearly or mirrored; None where there are none, as
+    on that split itself."""
     balanced_accuracy: float
     """Mean recall over the labels."""
     top2_accuracy: float
@@ -182,7 +183,7 @@ def read_scores(path: Path) -> Scores:
             raise DataError(f"{path} is of version {version}, this mien reads {VERSION}; run mien evaluate again")
         return Scores.model_validate(content)
     except OSError as error:
-        raise DataError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+        raise DataError(f"cannot read {path}: {reason(error)}") from None
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise DataError(f"{path} is no scores.json of mien evaluate: {where}: {error.errors()[0]['msg']}") from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mien.errors import DataError
+from mien.errors import DataError, reason
 
 _COLUMNS = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
@@ -46,7 +46,7 @@ def read_training_log(folder: Path) -> TrainingLog:
             rows = list(csv.DictReader(file))
         epochs = tuple(Epoch(int(row["epoch"]), *(float(row[column]) for column in _COLUMNS[1:])) for row in rows)
     except OSError as error:
-        raise DataError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+        raise DataError(f"cannot read {path}: {reason(error)}") from None
     except (KeyError, TypeError, ValueError, csv.Error):
         raise DataError(f"{path} is damaged: it should have the columns {', '.join(_COLUMNS)}") from None
     if not epochs:

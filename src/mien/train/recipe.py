@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mien.errors import RecipeError, did_you_mean
+from mien.errors import RecipeError, did_you_mean, reason
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -296,7 +296,7 @@ def read(name_or_path: str, settings: tuple[str, ...] = ()) -> Plan:
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
-            raise RecipeError(f"cannot read recipe {path}: {error.strerror}") from None
+            raise RecipeError(f"cannot read recipe {path}: {reason(error)}") from None
         except UnicodeDecodeError:
             raise RecipeError(f"recipe {path} is not TOML: it is no UTF-8 text") from None
     elif name_or_path in shipped():

@@ -30,7 +30,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mien.errors import DataError, ModelError, RecipeError
+from mien.errors import DataError, ModelError, RecipeError, reason
 from mien.labels import LABELS
 from mien.provenance import provenance
 from mien.train.nets import Network, build
@@ -260,7 +260,7 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, "pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"cannot read {path}: {error}") from None
+        raise ModelError(f"cannot read {path}: {reason(error)}") from None
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -283,8 +283,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"cannot write {path}: {reason}; what was written before is complete") from None
+        raise DataError(f"cannot write {path}: {reason(error)}; what was written before is complete") from None
 
 
 def _difference(one: dict[str, Any], other: dict[str, Any]) -> tuple[str, Any, Any] | None:

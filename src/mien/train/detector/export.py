@@ -19,7 +19,7 @@ from mien.errors import DataError, ModelError
 from mien.models import DetectorCard, DetectorModel
 from mien.runtime import Session
 from mien.train.detector.assign import Cells
-from mien.train.detector.net import DetectorNet
+from mien.train.detector.net import STD, DetectorNet, normalised
 from mien.train.detector.precision import Result, score_at_false_alarms
 from mien.train.export import fold_batch_norm, program_bytes, provenance_of
 from mien.train.nets import parameter_count
@@ -49,12 +49,12 @@ class Deployed(nn.Module):
     """Pictures `(n, H, W, 3)` uint8 RGB, both sides multiples of 32, to scores `(n, c)` in 0..1, boxes `(n, c, 4)` and
     landmarks `(n, c, 5, 2)` in pixels."""
 
-    def __init__(self, net: DetectorNet) -> None:
+    def __init__(self, net: DetectorNet, std: float = STD) -> None:
         super().__init__()
-        self.net = net
+        self.net, self._std = net, std
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        outputs = self.net(pictures.permute(0, 3, 1, 2).float() / 255)
+        outputs = self.net(normalised(pictures, self._std))
         logits, boxes, landmarks = Cells.of(pictures.shape[1], pictures.shape[2], pictures.device).decode(outputs)
         return logits.sigmoid(), boxes, landmarks
 
@@ -106,7 +106,10 @@ def to_onnx(net: DetectorNet) -> bytes:
     example = torch.zeros(2, 96, 128, 3, dtype=torch.uint8)
     folded = fold_batch_norm(net)
     assert isinstance(folded, DetectorNet)
-    return program_bytes(Deployed(folded), example, "pictures", ["scores", "boxes", "landmarks"], free)
+    first = folded.stem[0]
+    assert isinstance(first, nn.Conv2d)
+    first.weight.data /= STD  # saves a pass over the picture; the mean cannot follow, for borders are zeros
+    return program_bytes(Deployed(folded, std=1), example, "pictures", ["scores", "boxes", "landmarks"], free)
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from mien.detect import suppress
 from mien.errors import DataError
 from mien.threads import in_order
 from mien.train.detector.assign import Cells, Truth, costs
-from mien.train.detector.net import DetectorNet
+from mien.train.detector.net import DetectorNet, normalised
 from mien.train.detector.precision import average_precision
 from mien.train.detector.scenes import Scene, Studio
 from mien.train.device import mixed_precision
@@ -121,7 +121,7 @@ class DetectorLesson:
 
     def _outputs(self, net: nn.Module, pictures: NDArray[np.uint8]) -> Tensor:
         device = self._world.device
-        x = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 255  # channels last as it stands
+        x = normalised(torch.from_numpy(pictures).to(device))
         with mixed_precision(device):
             outputs: Tensor = net(x)
         return outputs

@@ -15,6 +15,16 @@ OUTPUTS = 1 + 4 + 10
 """Of every cell: the score's logit, the box, five landmarks."""
 
 
+MEAN, STD = 114.75, 63.75
+"""Of a picture's values in 0..255: what the network sees is their difference to the one, divided by the other."""
+
+
+def normalised(pictures: Tensor, std: float = STD) -> Tensor:
+    """Pictures `(n, H, W, 3)` uint8 as the network takes them, `(n, 3, H, W)` float32, channels last in memory."""
+    x = pictures.permute(0, 3, 1, 2).float() - MEAN
+    return x if std == 1 else x / std
+
+
 class Separable(nn.Module):
     """A 3x3 convolution of each channel alone, then one across channels (MobileNet, Howard et al. 2017); with a
     shortcut where the shape stays the same (He et al. 2016)."""
@@ -33,7 +43,7 @@ class Separable(nn.Module):
 
 
 class DetectorNet(nn.Module):
-    """RGB pictures `(n, 3, H, W)` in 0..1, both sides multiples of 32, to `(n, cells, 15)`.
+    """RGB pictures `(n, 3, H, W)`, `normalised`, both sides multiples of 32, to `(n, cells, 15)`.
 
     Cells are those of stride 8, row by row, then of 16, then of 32. A cell's numbers are the logit of its score, how
     far the box's centre lies from the cell's corner and the logarithm of the box's sides, then x and y of the
@@ -74,7 +84,6 @@ class DetectorNet(nn.Module):
             head.bias.data[3:5] = 1.0
 
     def forward(self, x: Tensor) -> Tensor:
-        x = (x - 0.45) / 0.25
         x = self.stem(x)
         features = []
         for stage in self.stages:
