@@ -95,7 +95,7 @@ def main() -> None:
         rows = [judge(*map(Path, pair.split("=", 1))) for pair in track(args.runs, "judging")]
     except MienError as error:
         parser.error(str(error))
-    table = Table("run", "train", "validation", "epochs", "minutes", "accuracy", "doubled", "test")
+    table = Table("run", "train", "judged", "epochs", "min", "accuracy", "doubled", "test")
     for row in rows:
         shares = ("" if share is None else f"{share:.4f}" for share in (row.accuracy, row.doubled, row.test))
         table.add_row(row.run, f"{row.train:,}", f"{row.validation:,}", str(row.epochs), f"{row.minutes:.0f}", *shares)
