@@ -27,7 +27,7 @@ def find_device(name: str) -> str:
 
 def keep_freed_memory() -> None:
     """Let the process reuse the memory of freed tensors instead of giving it back to the system, whose fresh pages cost
-    a third of the time of a step of `seed`. For the GNU C library; nothing happens elsewhere."""
+    a quarter of the time of a step of `seed`. For the GNU C library; nothing happens elsewhere."""
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:
