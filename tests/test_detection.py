@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from marked import BOX, LANDMARKS, SCENE, marked, write_photographs
 from numpy.typing import NDArray
 
+from mien.boxes import turned_boxes, turned_regions
 from mien.errors import DataError, ModelError
 from mien.evaluate import detection
 from mien.evaluate.detection import FALSE_ALARMS, contender, measure
@@ -30,8 +31,6 @@ from mien.evaluate.detection_views import (
     bare,
     face_sizes,
     tilt_of,
-    turned_boxes,
-    turned_regions,
     views,
 )
 from mien.faces import Faces

@@ -1,4 +1,7 @@
-"""Areas and overlaps of boxes `(n, 4)`: x1 y1 x2 y2, in pixels; a box that ends before it begins has no area."""
+"""Boxes `(n, 4)`, x1 y1 x2 y2 in pixels: areas, overlaps, and boxes that turn with what they enclose.
+
+A box that ends before it begins has no area.
+"""
 
 from __future__ import annotations
 
@@ -25,3 +28,22 @@ def overlaps(boxes: Boxes, others: Boxes) -> NDArray[np.float32]:
     shared = shared_areas(boxes, others)
     union = areas(boxes)[:, None] + areas(others)[None] - shared
     return np.asarray(shared / np.maximum(union, 1e-6), np.float32)
+
+
+def turned_boxes(boxes: Boxes, linear: NDArray[np.float64], shift: NDArray[np.float64]) -> Boxes:
+    """Boxes `(n, 4)` around faces after the affine map p -> linear p + shift.
+
+    A box is taken as the ellipse that it encloses, and the result encloses that ellipse, mapped: heads have no corners,
+    and the box around a turned box's corners is twice too large at 45 degrees.
+    """
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2 @ linear.T + shift
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2
+    reach = np.sqrt(half**2 @ (linear.T**2))
+    return np.concatenate([centers - reach, centers + reach], 1).astype(np.float32)
+
+
+def turned_regions(boxes: Boxes, linear: NDArray[np.float64], shift: NDArray[np.float64]) -> Boxes:
+    """Boxes `(n, 4)` that enclose all four corners of boxes after that map: nothing that was to be ignored is lost."""
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2 @ linear.T + shift
+    reach = (boxes[:, 2:] - boxes[:, :2]) / 2 @ np.abs(linear).T
+    return np.concatenate([centers - reach, centers + reach], 1).astype(np.float32)

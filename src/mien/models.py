@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mien.errors import DataError, ModelError, did_you_mean, reason
+from mien.files import replacing
 from mien.labels import check_labels
 
 DEFAULT = "base"
@@ -172,23 +173,12 @@ def _verified(name: str, weights: bytes, text: str, schema: type[AnyCard]) -> An
 
 
 def save(path: Path, card: Card | DetectorCard, weights: bytes) -> Path:
-    """Write weights and, beside them, their card, each aside and renamed into place; returns the card's path.
+    """Write weights and, beside them, their card, whole or not at all; returns the card's path.
 
-    Folders are made as needed. Raises ModelError where the place cannot be written.
+    Folders are made as needed. Raises InputError where the place cannot be written.
     """
-    working, card_path = path.with_suffix(".part"), path.with_suffix(".json")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        working.write_bytes(weights)
-        working.replace(path)
-        save_card(card_path, card)
-    except OSError as error:
-        raise ModelError(f"cannot write {error.filename or path}: {reason(error)}") from None
+    card_path = path.with_suffix(".json")
+    with replacing(path, str(path)) as part, replacing(card_path, str(card_path)) as card_part:
+        part.write_bytes(weights)
+        card_part.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return card_path
-
-
-def save_card(path: Path, card: Card | DetectorCard) -> None:
-    """Write a card aside and rename it into place."""
-    working = path.with_suffix(".part")
-    working.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    working.replace(path)

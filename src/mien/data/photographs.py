@@ -19,6 +19,9 @@ Part = Literal["train", "validation"]
 HELD_OUT = 0.15
 """Share of the photographs that is kept for validation, chosen by their hash: adding others moves none."""
 
+MIRRORED_ORDER = [1, 0, 2, 4, 3]
+"""Of the landmarks of a mirrored face: its right eye has become the left one."""
+
 _COLUMNS = ("image", "faces", "landmarks", "ignore")
 
 

@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.photographs import Photograph
+from mien.boxes import turned_boxes, turned_regions
+from mien.data.photographs import MIRRORED_ORDER, Photograph
 
 Group = Literal["plain", "kind", "size", "tilt", "condition"]
 Image = NDArray[np.uint8]
@@ -102,25 +103,6 @@ def face_sizes(boxes: Floats) -> Floats:
     return sizes
 
 
-def turned_boxes(boxes: Floats, linear: NDArray[np.float64], shift: NDArray[np.float64]) -> Floats:
-    """Boxes `(n, 4)` around faces after the affine map p -> linear p + shift.
-
-    A box is taken as the ellipse that it encloses, and the result encloses that ellipse, mapped: heads have no corners,
-    and the box around a turned box's corners is twice too large at 45 degrees.
-    """
-    centers = (boxes[:, :2] + boxes[:, 2:]) / 2 @ linear.T + shift
-    half = (boxes[:, 2:] - boxes[:, :2]) / 2
-    reach = np.sqrt(half**2 @ (linear.T**2))
-    return np.concatenate([centers - reach, centers + reach], 1).astype(np.float32)
-
-
-def turned_regions(boxes: Floats, linear: NDArray[np.float64], shift: NDArray[np.float64]) -> Floats:
-    """Boxes `(n, 4)` that enclose all four corners of boxes after that map: nothing that was to be ignored is lost."""
-    centers = (boxes[:, :2] + boxes[:, 2:]) / 2 @ linear.T + shift
-    reach = (boxes[:, 2:] - boxes[:, :2]) / 2 @ np.abs(linear).T
-    return np.concatenate([centers - reach, centers + reach], 1).astype(np.float32)
-
-
 def tilt_of(landmarks: Floats) -> float:
     """By how many degrees a face (5, 2) is turned clockwise, from the middle of its eyes to that of its mouth.
 
@@ -149,19 +131,14 @@ def _shown(photograph: Photograph, pixels: Image, ground: Image, variant: Varian
 
 
 def _mirrored(view: View) -> View:
-    width = view.pixels.shape[1]
-    landmarks = np.stack([width - view.landmarks[..., 0], view.landmarks[..., 1]], -1)
+    linear, shift = np.diag([-1.0, 1.0]), np.array([view.pixels.shape[1], 0.0])
     return replace(
         view,
         pixels=np.ascontiguousarray(view.pixels[:, ::-1]),
-        boxes=_mirrored_boxes(view.boxes, width),
-        landmarks=landmarks[:, [1, 0, 2, 4, 3]],  # the left eye has become the right one
-        ignore=_mirrored_boxes(view.ignore, width),
+        boxes=turned_boxes(view.boxes, linear, shift),
+        landmarks=(view.landmarks @ linear.T + shift).astype(np.float32)[:, MIRRORED_ORDER],
+        ignore=turned_regions(view.ignore, linear, shift),
     )
-
-
-def _mirrored_boxes(boxes: Floats, width: int) -> Floats:
-    return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)
 
 
 def _laid(photograph: Photograph, pixels: Image, ground: Image, scale: float, degrees: float) -> View:

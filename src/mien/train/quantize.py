@@ -21,8 +21,7 @@ from mien import metrics, models
 from mien.classify import Classifier, softmax
 from mien.data import prepared
 from mien.errors import DataError
-from mien.files import replacing
-from mien.models import Card, Model, save_card
+from mien.models import Card, Model
 from mien.train.export import temperature
 from mien.train.nets import to_input
 from mien.train.recipe import Recipe
@@ -76,9 +75,7 @@ def export_int8(
     scores = compare(model, Model(card, content), validation.images, validation.labels)
     card = card.model_copy(update={"scores": {"validation": scores}})
     target = weights.with_stem(f"{weights.stem}-int8")
-    with replacing(target, str(target)) as part:
-        part.write_bytes(content)
-        save_card(target.with_suffix(".json"), card)
+    models.save(target, card, content)
     return Quantized(target, card, scores)
 
 

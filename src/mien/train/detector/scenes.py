@@ -10,13 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.boxes import areas, shared_areas
-from mien.data.photographs import Photograph
+from mien.boxes import areas, shared_areas, turned_boxes
+from mien.data.photographs import MIRRORED_ORDER, Photograph
 from mien.train.detector.optics import expose
 from mien.train.recipe import SceneTable
 
-_SWAPPED = [1, 0, 2, 4, 3]
-"""Order of the landmarks of a mirrored face."""
 _PASTED_BOX = np.array([0.11, 0.01, 0.89, 1.01], np.float32)
 """Where the face's box lies in a FER2013 crop, as shares of its side: median of YuNet's boxes there."""
 _MAX_ENLARGEMENT = 2.5
@@ -108,9 +106,9 @@ class Studio:
         )
         landmarks = photograph.landmarks @ linear.T + shift
         return _Faces(
-            _moved_boxes(boxes, linear, shift),
-            (landmarks[:, _SWAPPED] if mirror else landmarks).astype(np.float32),
-            _moved_boxes(photograph.ignore, linear, shift),
+            turned_boxes(boxes, linear, shift),
+            (landmarks[:, MIRRORED_ORDER] if mirror else landmarks).astype(np.float32),
+            turned_boxes(photograph.ignore, linear, shift),
         ).within(width, height, table.smallest * 0.85)
 
     def _paste(self, image: NDArray[np.uint8], taken: NDArray[np.float32], rng: np.random.Generator) -> _Faces:
@@ -123,8 +121,8 @@ class Studio:
             turn = rng.normal(0, 10) if rng.random() < self._table.upright else rng.uniform(-1, 1) * self._table.tilt
             linear = _linear(scale, math.radians(turn), rng.random() < 0.5, self._table.stretch, rng)
             shift = rng.uniform(wanted / 2, size - wanted / 2, 2) - linear @ np.full(2, side / 2)
-            box = _moved_boxes(_PASTED_BOX[None] * side, linear, shift)
-            room = _moved_boxes(np.array([[0, 0, side, side]], np.float32), linear, shift)[0]
+            box = turned_boxes(_PASTED_BOX[None] * side, linear, shift)
+            room = turned_boxes(np.array([[0, 0, side, side]], np.float32), linear, shift)[0]
             others = np.array([*taken, *found], np.float32).reshape(-1, 4)
             if np.any(shared_areas(room[None], others) > 0):
                 continue
@@ -223,16 +221,6 @@ def _linear(scale: float, turn: float, mirror: bool, stretch: float, rng: np.ran
     cos, sin = math.cos(turn), math.sin(turn)
     linear = np.array([[cos, -sin], [sin, cos]]) @ shape * scale @ np.diag([-1.0 if mirror else 1.0, 1.0])
     return np.asarray(linear, np.float64)
-
-
-def _moved_boxes(
-    boxes: NDArray[np.float32], linear: NDArray[np.float64], shift: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Boxes `(n, 4)` around the ovals that filled them, after the map: a turned face is not as large as the box around
-    its turned box."""
-    center = (boxes[:, :2] + boxes[:, 2:]) / 2 @ linear.T + shift
-    half = np.sqrt(((boxes[:, 2:] - boxes[:, :2]) / 2) ** 2 @ (linear**2).T)
-    return np.concatenate([center - half, center + half], 1).astype(np.float32)
 
 
 def _soft_oval(side: int) -> NDArray[np.float32]:
