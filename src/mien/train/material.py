@@ -23,7 +23,7 @@ from mien.train.device import mixed_precision, predict_logits
 from mien.train.nets import normalise, resize
 from mien.train.recipe import AugmentTable, Recipe
 from mien.train.run_folder import RunFolder
-from mien.train.targets import make_targets
+from mien.train.targets import label_given_votes_and_teachers, make_targets
 from mien.train.world import World
 
 
@@ -71,7 +71,12 @@ def serve(material: Material, recipe: Recipe, world: World) -> Batches:
         retaken = None if retaken is None else np.concatenate([retaken, retaken])
     targets = make_targets(train, recipe.optim)
     if recipe.optim.distillation > 0 and recipe.optim.teach_views == "plain":
-        targets = targets.mixed(_teach_once(recipe.optim.teachers, train, world.device), recipe.optim.distillation)
+        taught = _teach_once(recipe.optim.teachers, train, world.device)
+        if recipe.optim.teachers_see_votes:
+            rows = material.validation
+            known = rows.votes, _teach_once(recipe.optim.teachers, rows, world.device), rows.labels
+            taught = label_given_votes_and_teachers(known, train.votes, taught)
+        targets = targets.mixed(taught, recipe.optim.distillation)
     return Batches(train, targets, recipe.optim.batch_size, world, retaken, recipe.data.retaken_share)
 
 
@@ -110,11 +115,11 @@ def teach(images: Tensor, teachers: Sequence[Teacher], device: str) -> Tensor:
     return torch.stack(said).mean(0)
 
 
-def _teach_once(folders: Sequence[str], train: PreparedSet, device: str) -> NDArray[np.float32]:
-    """What the teachers say of every training image and its mirror image, (n, k)."""
+def _teach_once(folders: Sequence[str], rows: PreparedSet, device: str) -> NDArray[np.float32]:
+    """What the teachers say of every image and its mirror image, (n, k)."""
     said = []
     for net, size in teachers(folders, device):
-        views = train.images, np.ascontiguousarray(train.images[..., ::-1])
+        views = rows.images, np.ascontiguousarray(rows.images[..., ::-1])
         said += [F.softmax(predict_logits(net, view, size, device), 1) for view in views]
     taught: NDArray[np.float32] = torch.stack(said).mean(0).numpy()
     return taught

@@ -81,11 +81,12 @@ class ResidualNet(nn.Module):
 
     k is the number of `labels`, votes are in the order of `VOTE_LABELS`; without a vote head there are only the first,
     and only networks for the seven expressions have one. Any S of 16 or more is taken, so training may go from small to
-    large sizes.
+    large sizes; it is enlarged by `table.enlarge` first.
     """
 
     def __init__(self, table: ModelTable, labels: tuple[str, ...] = LABELS) -> None:
         super().__init__()
+        self.enlarge = table.enlarge
         kernel = 5 if table.stem_stride == 2 else 3
         self.stem = nn.Sequential(
             nn.Conv2d(1, table.stem_width, kernel, table.stem_stride, kernel // 2, bias=not table.batch_norm),
@@ -111,6 +112,7 @@ class ResidualNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        x = resize(x, round(x.shape[-1] * self.enlarge))
         features = self.dropout(self.body(self.stem(x)).mean((2, 3)))
         logits = cast(Tensor, self.label_head(features))
         return (logits,) if self.vote_head is None else (logits, cast(Tensor, self.vote_head(features)))

@@ -46,6 +46,9 @@ class ModelTable(_Table):
 
     kind: Literal["residual", "plain"] = "residual"
     input_size: Side = 48
+    enlarge: Annotated[float, Field(ge=1, le=4)] = 1.0
+    """Of the residual network: how much it enlarges its input before the first convolution. More places to look at, for
+    a time that grows with the square; the crops stay as large as the data has them."""
     stem_width: Count = 64
     stem_stride: Literal[1, 2] = 2
     widths: tuple[Count, ...] = (64, 128, 192)
@@ -158,6 +161,9 @@ class OptimTable(LoopTable):
     distillation: Share = 0.0
     """Share of the label target that comes from the teachers (Hinton et al. 2015; with the network's own earlier
     self as teacher: Furlanello et al. 2018, Born-Again Networks)."""
+    teachers_see_votes: bool = False
+    """True: what the teachers say of a training image is joined with what its annotators voted, as P(label | both),
+    fitted on the validation rows (Lopez-Paz et al. 2016, privileged information); for plain views."""
     vote_weight: Annotated[float, Field(ge=0)] = 0.5
     """Weight of the vote head's loss beside the label head's."""
     calm_share: Share = 0.0

@@ -64,6 +64,33 @@ def label_given_votes(votes: NDArray[np.uint8], labels: NDArray[np.int64]) -> ND
     return out
 
 
+def label_given_votes_and_teachers(
+    fitted_on: tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]],
+    votes: NDArray[np.uint8], taught: NDArray[np.float32],
+) -> NDArray[np.float32]:  # fmt: skip
+    """P(label | votes, teachers' probabilities) as `(n, 7)`, by a logistic regression on the vote shares and the log
+    probabilities of other rows `fitted_on` (votes, probabilities, labels), which the teachers have not learned by heart.
+
+    Unlike P(label | votes) it knows what a network sees in the image, and unlike the network what people saw. Rows
+    without votes keep the teachers' probabilities.
+    """
+
+    def features(votes: NDArray[np.uint8], taught: NDArray[np.float32]) -> NDArray[np.float64]:
+        shares = votes / np.maximum(votes.sum(1, keepdims=True), 1)
+        return np.hstack([shares, np.log(taught + 1e-4)])
+
+    known_votes, known_taught, labels = fitted_on
+    known, voted = known_votes.sum(1) > 0, votes.sum(1) > 0
+    model = LogisticRegression(C=1.0, max_iter=3000).fit(
+        features(known_votes[known], known_taught[known]), labels[known]
+    )
+    out = taught.copy()
+    joined = np.zeros((int(voted.sum()), taught.shape[1]), np.float32)
+    joined[:, model.classes_] = model.predict_proba(features(votes[voted], taught[voted]))
+    out[voted] = joined
+    return out
+
+
 def class_weights(labels: NDArray[np.int64], power: float) -> NDArray[np.float32]:
     """(1 / frequency of its label) to `power` for each row (n,), with a mean of one."""
     weights = np.bincount(labels)[labels].astype(np.float32) ** -power
