@@ -32,7 +32,13 @@ from mien.train.recipe import MixTable, OptimTable, Recipe
 from mien.train.run_folder import Epoch, RunFolder, best
 from mien.train.schedule import learning_rate, size_at, strength_at
 from mien.train.start import start
-from mien.train.targets import class_weights, label_given_votes, make_targets, vote_distribution
+from mien.train.targets import (
+    class_weights,
+    label_given_votes,
+    label_given_votes_and_teachers,
+    make_targets,
+    vote_distribution,
+)
 
 torch.set_num_threads(1)
 
@@ -247,6 +253,9 @@ def test_a_run_that_starts_from_another_keeps_what_it_knew(learned: RunFolder, d
     assert line.validation_accuracy == pytest.approx(known, abs=0.03)
     (taught,) = fit(started_from(learned, teachers=[str(learned.path)], distillation=1.0), data, tmp_path / "taught")
     assert taught.train_loss != line.train_loss, "the targets are those that the teacher gives"
+    both = started_from(learned, teachers=[str(learned.path)], distillation=1.0, teachers_see_votes=True)
+    (seen,) = fit(both, data, tmp_path / "seen")
+    assert seen.train_loss != taught.train_loss, "and of the votes"
 
 
 def test_retaken_images_are_learned_and_checked(learned: RunFolder, data: Path, tmp_path: Path) -> None:
@@ -293,6 +302,26 @@ def test_targets_blend_label_and_votes() -> None:
     np.testing.assert_allclose(targets.labels[5], [0.01] * 6 + [0.94], atol=1e-6)
     assert targets.votes.sum(1).tolist() == [1, 1, 1, 1, 1, 0]
     np.testing.assert_allclose(label_given_votes(votes[:5], labels[:5]).sum(1), 1, atol=1e-5)
+
+
+def test_teachers_and_votes_together_know_more_than_either() -> None:
+    """The votes tell 0 and 1 from 2 and 3, the teacher 0 and 2 from 1 and 3: only both tell all four apart."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 4, 400)
+    votes = np.zeros((400, len(FERPLUS_COLUMNS)), np.uint8)
+    votes[np.arange(400), np.where(labels < 2, 2, 5)] = 10
+    taught = np.full((400, 4), 0.05, np.float32)
+    for side in (0, 2):
+        taught[np.arange(400), labels % 2 + side] = 0.45
+    known, rest = slice(0, 200), slice(200, 400)
+    votes[399] = 0
+    joined = label_given_votes_and_teachers(
+        (votes[known], taught[known], labels[known]), votes[rest], taught[rest]
+    )
+    np.testing.assert_allclose(joined.sum(1), 1, atol=1e-5)
+    assert (joined[:-1].argmax(1) == labels[rest][:-1]).all()
+    assert float(joined[:-1].max(1).min()) > 0.8
+    np.testing.assert_array_equal(joined[-1], taught[-1], "nobody voted there: the teacher alone")
 
 
 def test_votes_that_name_nothing_weigh_less() -> None:

@@ -27,6 +27,15 @@ def test_any_size_gives_both_heads(size: int, stride: int) -> None:
     assert votes.shape == (3, len(VOTE_LABELS))
 
 
+def test_an_enlarging_network_sees_its_input_enlarged() -> None:
+    plain, enlarging = small(), small(enlarge=1.25)
+    enlarging.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 1, 48, 48)
+    larger = torch.nn.functional.interpolate(x, size=60, mode="bilinear")
+    assert torch.equal(enlarging(x)[0], plain(larger)[0])
+    assert not torch.allclose(enlarging(x)[0], plain(x)[0])
+
+
 def test_vote_head_is_optional_and_its_absence_changes_nothing_else() -> None:
     x = torch.randn(2, 1, 24, 24)
     torch.manual_seed(0)

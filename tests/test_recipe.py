@@ -94,6 +94,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     [
         ("optim.distillation=0.5", "distillation needs teachers"),
         ("data.retaken_share=0.5", "retaken_share needs retaken"),
+        ("optim.teachers_see_votes=true", "teachers_see_votes needs distillation"),
     ],
 )
 def test_a_share_needs_what_it_is_a_share_of(setting: str, told: str) -> None:

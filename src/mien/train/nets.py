@@ -112,7 +112,8 @@ class ResidualNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        x = resize(x, round(x.shape[-1] * self.enlarge))
+        if self.enlarge > 1:
+            x = F.interpolate(x, size=round(x.shape[-1] * self.enlarge), mode="bilinear")
         features = self.dropout(self.body(self.stem(x)).mean((2, 3)))
         logits = cast(Tensor, self.label_head(features))
         return (logits,) if self.vote_head is None else (logits, cast(Tensor, self.vote_head(features)))

@@ -176,6 +176,8 @@ class OptimTable(LoopTable):
     def _somebody_to_learn_from(self) -> OptimTable:
         if self.distillation > 0 and not self.teachers:
             raise ValueError("distillation needs teachers, the run folders of the networks to learn from")
+        if self.teachers_see_votes and not (self.distillation > 0 and self.teach_views == "plain"):
+            raise ValueError('teachers_see_votes needs distillation above zero and teach_views = "plain"')
         return self
 
 
