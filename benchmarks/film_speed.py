@@ -211,13 +211,14 @@ def _table(title: str, *columns: str) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="base")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each film")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, default=None, help="write the numbers here")
     args = parser.parse_args()
 
     workers = os.cpu_count() or 1
-    analyzer = mien.load(threads=1)
+    analyzer = mien.load(args.model, threads=1)
     peer = Peer()
     rows = []
     films = [(size, faces) for size in SIZES for faces in FACES]

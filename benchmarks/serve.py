@@ -131,12 +131,13 @@ def processor_seconds(process: int) -> float | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="base")
     parser.add_argument("--detector-weights", type=Path, default=None)
     parser.add_argument("--seconds", type=float, default=30.0, help="of each load, after the warm-up")
     parser.add_argument("--json", type=Path, default=None, help="write the numbers here")
     args = parser.parse_args()
 
-    command = [sys.executable, "-m", "mien.cli", "serve", "--port", "0", "--no-browser"]
+    command = [sys.executable, "-m", "mien.cli", "serve", "--port", "0", "--no-browser", "--model", args.model]
     if args.detector_weights:
         command += ["--detector-weights", str(args.detector_weights)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -3,7 +3,8 @@
     python scripts/publish_model.py runs/base/base.onnx --run runs/base --data sets/fer2013
 
 Every number of the model card comes from this command: it evaluates the network on PublicTest and PrivateTest
-through the code that users run, adds the scores to the card and draws the pictures in docs/images.
+through the code that users run, adds the scores to the card and draws the pictures in docs/images. An int8 network
+beside it (`mien export --int8`) goes into the package, too.
 """
 
 from __future__ import annotations
@@ -42,10 +43,18 @@ def main() -> None:
     card = model.card.model_copy(update={"scores": {split: compact(s) for split, s in scores.items()}})
     IMAGES.mkdir(parents=True, exist_ok=True)
     models.save(WEIGHTS / f"{card.name}.onnx", card, model.weights)
+    file, small = args.model.with_stem(f"{args.model.stem}-int8"), None
+    if file.exists():
+        int8 = models.load(file)
+        read = {split: evaluate(int8, data, split, manifest_sha256=manifest) for split in ("validation", "test")}
+        beside = {"beside_float32": int8.card.scores["validation"]}
+        small = int8.card.model_copy(update={"scores": {split: compact(s) for split, s in read.items()} | beside})
+        models.save(WEIGHTS / f"{small.name}.onnx", small, int8.weights)
     save_confusion(scores["test"], IMAGES / "confusion.png")
     save_reliability(scores["test"], IMAGES / "reliability.png")
     shutil.copy(args.run / "curves.png", IMAGES / "curves.png")
-    write_card("model_card.md.jinja", ROOT / "MODEL_CARD.md", card=card, size=len(model.weights), **card.scores)
+    size = len(model.weights)
+    write_card("model_card.md.jinja", ROOT / "MODEL_CARD.md", card=card, size=size, small=small, **card.scores)
 
 
 def compact(scores: Scores) -> dict[str, Any]:

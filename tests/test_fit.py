@@ -315,9 +315,7 @@ def test_teachers_and_votes_together_know_more_than_either() -> None:
         taught[np.arange(400), labels % 2 + side] = 0.45
     known, rest = slice(0, 200), slice(200, 400)
     votes[399] = 0
-    joined = label_given_votes_and_teachers(
-        (votes[known], taught[known], labels[known]), votes[rest], taught[rest]
-    )
+    joined = label_given_votes_and_teachers((votes[known], taught[known], labels[known]), votes[rest], taught[rest])
     np.testing.assert_allclose(joined.sum(1), 1, atol=1e-5)
     assert (joined[:-1].argmax(1) == labels[rest][:-1]).all()
     assert float(joined[:-1].max(1).min()) > 0.8

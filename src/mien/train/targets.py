@@ -69,7 +69,7 @@ def label_given_votes_and_teachers(
     votes: NDArray[np.uint8], taught: NDArray[np.float32],
 ) -> NDArray[np.float32]:  # fmt: skip
     """P(label | votes, teachers' probabilities) as `(n, 7)`, by a logistic regression on the vote shares and the log
-    probabilities of other rows `fitted_on` (votes, probabilities, labels), which the teachers have not learned by heart.
+    probabilities of other rows `fitted_on` (votes, probabilities, labels), which the teachers do not know by heart.
 
     Unlike P(label | votes) it knows what a network sees in the image, and unlike the network what people saw. Rows
     without votes keep the teachers' probabilities.
