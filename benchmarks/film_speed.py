@@ -37,6 +37,7 @@ from skimage import data
 from speed import Peer
 
 import mien
+from mien import models
 from mien.cuts import CutDetector
 from mien.detect import MienDetector
 from mien.draw import annotate
@@ -211,7 +212,7 @@ def _table(title: str, *columns: str) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="base")
+    parser.add_argument("--model", default=models.DEFAULT)
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each film")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, default=None, help="write the numbers here")

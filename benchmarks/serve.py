@@ -32,6 +32,7 @@ from rich.table import Table
 from skimage import data
 from websockets.asyncio.client import connect
 
+from mien import models
 from mien.provenance import provenance
 
 LOADS = ((1, 5.0), (5, 5.0), (20, 5.0), (20, 15.0))
@@ -131,7 +132,7 @@ def processor_seconds(process: int) -> float | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="base")
+    parser.add_argument("--model", default=models.DEFAULT)
     parser.add_argument("--detector-weights", type=Path, default=None)
     parser.add_argument("--seconds", type=float, default=30.0, help="of each load, after the warm-up")
     parser.add_argument("--json", type=Path, default=None, help="write the numbers here")

@@ -30,6 +30,7 @@ from rich.table import Table
 from skimage import data
 
 import mien
+from mien import models
 from mien.provenance import provenance
 
 
@@ -97,7 +98,7 @@ def cold_start(picture: Path, model: str, weights: Path | None, rounds: int) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="base")
+    parser.add_argument("--model", default=models.DEFAULT)
     parser.add_argument("--detector-weights", type=Path, default=None)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--json", type=Path, default=None, help="write the numbers here")

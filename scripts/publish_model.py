@@ -35,26 +35,33 @@ def main() -> None:
     args = parser.parse_args()
 
     model = models.load(args.model)
-    data, manifest = prepared.load(args.data), prepared.manifest_hash(args.data)
-    scores = {
-        split: evaluate(model, data, split, manifest_sha256=manifest, robustness=split == "validation")
-        for split in track(("validation", "test"), "evaluating")
-    }
-    card = model.card.model_copy(update={"scores": {split: compact(s) for split, s in scores.items()}})
-    IMAGES.mkdir(parents=True, exist_ok=True)
-    models.save(WEIGHTS / f"{card.name}.onnx", card, model.weights)
+    card, test = put(model, args.data, robustness=True)
     file, small = args.model.with_stem(f"{args.model.stem}-int8"), None
     if file.exists():
         int8 = models.load(file)
-        read = {split: evaluate(int8, data, split, manifest_sha256=manifest) for split in ("validation", "test")}
-        beside = {"beside_float32": int8.card.scores["validation"]}
-        small = int8.card.model_copy(update={"scores": {split: compact(s) for split, s in read.items()} | beside})
-        models.save(WEIGHTS / f"{small.name}.onnx", small, int8.weights)
-    save_confusion(scores["test"], IMAGES / "confusion.png")
-    save_reliability(scores["test"], IMAGES / "reliability.png")
+        small, _ = put(int8, args.data, {"beside_float32": int8.card.scores["validation"]})
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    save_confusion(test, IMAGES / "confusion.png")
+    save_reliability(test, IMAGES / "reliability.png")
     shutil.copy(args.run / "curves.png", IMAGES / "curves.png")
     size = len(model.weights)
     write_card("model_card.md.jinja", ROOT / "MODEL_CARD.md", card=card, size=size, small=small, **card.scores)
+
+
+def put(
+    model: models.Model, folder: Path, beside: dict[str, Any] | None = None, *, robustness: bool = False
+) -> tuple[models.Card, Scores]:
+    """Evaluate the network on both splits and write it into the package; returns its card with the scores, those
+    `beside` them too, and what it scores on PrivateTest."""
+    data, manifest = prepared.load(folder), prepared.manifest_hash(folder)
+    scores = {
+        split: evaluate(model, data, split, manifest_sha256=manifest, robustness=robustness and split == "validation")
+        for split in track(("validation", "test"), f"evaluating {model.card.name}")
+    }
+    told = {split: compact(s) for split, s in scores.items()}
+    card = model.card.model_copy(update={"scores": told | (beside or {})})
+    models.save(WEIGHTS / f"{card.name}.onnx", card, model.weights)
+    return card, scores["test"]
 
 
 def compact(scores: Scores) -> dict[str, Any]:

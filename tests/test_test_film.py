@@ -242,10 +242,6 @@ def seconds(clock: str) -> float:
 
 
 def test_the_timeline_shows_the_episodes(watched: Watched) -> None:
-    told = re.findall(r"person (\d+): (\w+), ([\d.]+) s to ([\d.]+) s", watched.page)
-    shown = {(int(i), label, float(a), float(b)) for i, label, a, b in told}
-    for e in watched.episodes:
-        assert any(
-            (i, label) == (e["id"], e["label"]) and max(abs(a - e["onset_s"]), abs(b - e["offset_s"])) < 0.06
-            for i, label, a, b in shown
-        ), e
+    for episode in watched.episodes:
+        told = f"person {episode['id']}: {episode['label']}, {episode['onset_s']:.1f} s to {episode['offset_s']:.1f} s"
+        assert told in watched.page

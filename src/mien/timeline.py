@@ -228,7 +228,9 @@ def _ticks(span: float) -> list[float]:
 
 
 def clock(seconds: float, span: float, digits: int = 0) -> str:
-    """A moment as seconds, m:ss or h:mm:ss, whichever a source of `span` seconds needs."""
+    """A moment as seconds, m:ss or h:mm:ss, whichever a source of `span` seconds needs; rounded from milliseconds, as
+    files have it, so that a page never differs from them in the last place."""
+    seconds = round(seconds, 3)
     if span < 60:
         return f"{seconds:.{digits or (0 if seconds == int(seconds) else 1)}f} s"
     text = f"{seconds % 60:0{3 + digits if digits else 2}.{digits}f}"

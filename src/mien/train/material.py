@@ -60,6 +60,12 @@ def load(recipe: Recipe, folder: Path) -> Material:
     for teacher in recipe.optim.teachers:
         if RunFolder(Path(teacher)).labels() != data.label_names:
             raise DataError(f"the teacher {teacher} tells other labels apart than {folder} is sorted by")
+    voted = validation.labels[validation.votes.sum(1) > 0]
+    if recipe.optim.teachers_see_votes and len(np.unique(voted)) < 2:
+        raise DataError(
+            f"teachers_see_votes learns from split {recipe.data.validation_split!r} what votes say about labels, and "
+            "needs votes on two expressions or more there; prepare the data with --votes, or leave it out"
+        )
     return Material(train, validation, prepared.manifest_hash(folder))
 
 
@@ -71,11 +77,13 @@ def serve(material: Material, recipe: Recipe, world: World) -> Batches:
         retaken = None if retaken is None else np.concatenate([retaken, retaken])
     targets = make_targets(train, recipe.optim)
     if recipe.optim.distillation > 0 and recipe.optim.teach_views == "plain":
-        taught = _teach_once(recipe.optim.teachers, train, world.device)
+        asked = teachers(recipe.optim.teachers, world.device)
+        said = _teach_once(asked, train, world.device)
+        taught = said.mean(0)
         if recipe.optim.teachers_see_votes:
             rows = material.validation
-            known = rows.votes, _teach_once(recipe.optim.teachers, rows, world.device), rows.labels
-            taught = label_given_votes_and_teachers(known, train.votes, taught)
+            known = rows.votes, _teach_once(asked, rows, world.device), rows.labels
+            taught = label_given_votes_and_teachers(known, train.votes, said)
         targets = targets.mixed(taught, recipe.optim.distillation)
     return Batches(train, targets, recipe.optim.batch_size, world, retaken, recipe.data.retaken_share)
 
@@ -115,13 +123,14 @@ def teach(images: Tensor, teachers: Sequence[Teacher], device: str) -> Tensor:
     return torch.stack(said).mean(0)
 
 
-def _teach_once(folders: Sequence[str], rows: PreparedSet, device: str) -> NDArray[np.float32]:
-    """What the teachers say of every image and its mirror image, (n, k)."""
-    said = []
-    for net, size in teachers(folders, device):
-        views = rows.images, np.ascontiguousarray(rows.images[..., ::-1])
-        said += [F.softmax(predict_logits(net, view, size, device), 1) for view in views]
-    taught: NDArray[np.float32] = torch.stack(said).mean(0).numpy()
+def _teach_once(teachers: Sequence[Teacher], rows: PreparedSet, device: str) -> NDArray[np.float32]:
+    """What each of the t teachers says of every image and its mirror image on the average, (t, n, k)."""
+    views = rows.images, np.ascontiguousarray(rows.images[..., ::-1])
+    said = [
+        torch.stack([F.softmax(predict_logits(net, view, size, device), 1) for view in views]).mean(0)
+        for net, size in teachers
+    ]
+    taught: NDArray[np.float32] = torch.stack(said).numpy()
     return taught
 
 

@@ -112,7 +112,7 @@ class ResidualNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        if self.enlarge > 1:
+        if self.enlarge > 1:  # not by `resize`: there is nothing to alias, and ONNX knows no antialiasing
             x = F.interpolate(x, size=round(x.shape[-1] * self.enlarge), mode="bilinear")
         features = self.dropout(self.body(self.stem(x)).mean((2, 3)))
         logits = cast(Tensor, self.label_head(features))

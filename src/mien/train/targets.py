@@ -57,37 +57,45 @@ def label_given_votes(votes: NDArray[np.uint8], labels: NDArray[np.int64]) -> ND
     FER2013's labels and FER+'s votes come from different people asked differently, so the votes are no
     substitute for the label; a logistic regression on the shares of the ten columns turns one into the other.
     """
-    shares = votes / np.maximum(votes.sum(1, keepdims=True), 1)
-    model = LogisticRegression(C=100.0, max_iter=1000).fit(shares, labels)
-    out = np.zeros((len(labels), len(LABELS)), np.float32)
-    out[:, model.classes_] = model.predict_proba(shares)
-    return out
+    shares = _shares(votes)
+    return _probabilities(LogisticRegression(C=100.0, max_iter=1000).fit(shares, labels), shares, len(LABELS))
 
 
 def label_given_votes_and_teachers(
     fitted_on: tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]],
     votes: NDArray[np.uint8], taught: NDArray[np.float32],
 ) -> NDArray[np.float32]:  # fmt: skip
-    """P(label | votes, teachers' probabilities) as `(n, 7)`, by a logistic regression on the vote shares and the log
-    probabilities of other rows `fitted_on` (votes, probabilities, labels), which the teachers do not know by heart.
+    """P(label | votes, what t teachers say) as `(n, 7)`, by a logistic regression on the vote shares and the log of
+    every teacher's probabilities `(t, n, 7)`, on other rows `fitted_on` (votes, probabilities, labels), which the
+    teachers do not know by heart.
 
     Unlike P(label | votes) it knows what a network sees in the image, and unlike the network what people saw. Rows
-    without votes keep the teachers' probabilities.
+    without votes keep the mean of the teachers' probabilities.
     """
 
     def features(votes: NDArray[np.uint8], taught: NDArray[np.float32]) -> NDArray[np.float64]:
-        shares = votes / np.maximum(votes.sum(1, keepdims=True), 1)
-        return np.hstack([shares, np.log(taught + 1e-4)])
+        return np.hstack([_shares(votes), *np.log(taught + 1e-4)])
 
     known_votes, known_taught, labels = fitted_on
     known, voted = known_votes.sum(1) > 0, votes.sum(1) > 0
     model = LogisticRegression(C=1.0, max_iter=3000).fit(
-        features(known_votes[known], known_taught[known]), labels[known]
+        features(known_votes[known], known_taught[:, known]), labels[known]
     )
-    out = taught.copy()
-    joined = np.zeros((int(voted.sum()), taught.shape[1]), np.float32)
-    joined[:, model.classes_] = model.predict_proba(features(votes[voted], taught[voted]))
-    out[voted] = joined
+    out: NDArray[np.float32] = taught.mean(0)
+    out[voted] = _probabilities(model, features(votes[voted], taught[:, voted]), taught.shape[2])
+    return out
+
+
+def _shares(votes: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Counts `(n, 10)` as shares of the row's votes; zero where nobody voted."""
+    shares: NDArray[np.float64] = votes / np.maximum(votes.sum(1, keepdims=True), 1)
+    return shares
+
+
+def _probabilities(model: LogisticRegression, features: NDArray[np.float64], classes: int) -> NDArray[np.float32]:
+    """`(n, classes)`, zero for those that `model` was never shown."""
+    out = np.zeros((len(features), classes), np.float32)
+    out[:, model.classes_] = model.predict_proba(features)
     return out
 
 
