@@ -78,12 +78,11 @@ def serve(material: Material, recipe: Recipe, world: World) -> Batches:
     targets = make_targets(train, recipe.optim)
     if recipe.optim.distillation > 0 and recipe.optim.teach_views == "plain":
         asked = teachers(recipe.optim.teachers, world.device)
-        said = _teach_once(asked, train, world.device)
-        taught = said.mean(0)
+        taught = _teach_once(asked, train, world.device)
         if recipe.optim.teachers_see_votes:
             rows = material.validation
             known = rows.votes, _teach_once(asked, rows, world.device), rows.labels
-            taught = label_given_votes_and_teachers(known, train.votes, said)
+            taught = label_given_votes_and_teachers(known, train.votes, taught)
         targets = targets.mixed(taught, recipe.optim.distillation)
     return Batches(train, targets, recipe.optim.batch_size, world, retaken, recipe.data.retaken_share)
 
@@ -124,13 +123,10 @@ def teach(images: Tensor, teachers: Sequence[Teacher], device: str) -> Tensor:
 
 
 def _teach_once(teachers: Sequence[Teacher], rows: PreparedSet, device: str) -> NDArray[np.float32]:
-    """What each of the t teachers says of every image and its mirror image on the average, (t, n, k)."""
+    """What the teachers say of every image and its mirror image, (n, k)."""
     views = rows.images, np.ascontiguousarray(rows.images[..., ::-1])
-    said = [
-        torch.stack([F.softmax(predict_logits(net, view, size, device), 1) for view in views]).mean(0)
-        for net, size in teachers
-    ]
-    taught: NDArray[np.float32] = torch.stack(said).numpy()
+    said = [F.softmax(predict_logits(net, view, size, device), 1) for net, size in teachers for view in views]
+    taught: NDArray[np.float32] = torch.stack(said).mean(0).numpy()
     return taught
 
 

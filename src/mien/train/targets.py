@@ -65,24 +65,23 @@ def label_given_votes_and_teachers(
     fitted_on: tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]],
     votes: NDArray[np.uint8], taught: NDArray[np.float32],
 ) -> NDArray[np.float32]:  # fmt: skip
-    """P(label | votes, what t teachers say) as `(n, 7)`, by a logistic regression on the vote shares and the log of
-    every teacher's probabilities `(t, n, 7)`, on other rows `fitted_on` (votes, probabilities, labels), which the
-    teachers do not know by heart.
+    """P(label | votes, teachers' probabilities) as `(n, 7)`, by a logistic regression on the vote shares and the log
+    probabilities of other rows `fitted_on` (votes, probabilities, labels), which the teachers do not know by heart.
 
     Unlike P(label | votes) it knows what a network sees in the image, and unlike the network what people saw. Rows
-    without votes keep the mean of the teachers' probabilities.
+    without votes keep the teachers' probabilities.
     """
 
     def features(votes: NDArray[np.uint8], taught: NDArray[np.float32]) -> NDArray[np.float64]:
-        return np.hstack([_shares(votes), *np.log(taught + 1e-4)])
+        return np.hstack([_shares(votes), np.log(taught + 1e-4)])
 
     known_votes, known_taught, labels = fitted_on
     known, voted = known_votes.sum(1) > 0, votes.sum(1) > 0
     model = LogisticRegression(C=1.0, max_iter=3000).fit(
-        features(known_votes[known], known_taught[:, known]), labels[known]
+        features(known_votes[known], known_taught[known]), labels[known]
     )
-    out: NDArray[np.float32] = taught.mean(0)
-    out[voted] = _probabilities(model, features(votes[voted], taught[:, voted]), taught.shape[2])
+    out = taught.copy()
+    out[voted] = _probabilities(model, features(votes[voted], taught[voted]), taught.shape[1])
     return out
 
 
