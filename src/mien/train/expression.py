@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from mien.train import material
 from mien.train.augment import augment
@@ -18,6 +19,7 @@ from mien.train.mix import mix
 from mien.train.nets import build, normalise, resize
 from mien.train.recipe import Recipe
 from mien.train.schedule import size_at, strength_at
+from mien.train.sharpness import SHARE, Climb
 from mien.train.start import start
 from mien.train.world import World
 
@@ -43,6 +45,7 @@ class ExpressionLesson:
         self._batches = material.serve(self._rows, self._recipe, self._world)
         online = optim.distillation > 0 and optim.teach_views == "augmented"
         self._teachers = material.teachers(optim.teachers, device) if online else []
+        self._climb = Climb(self.net, optim.sharpness) if optim.sharpness else None
 
     @property
     def batch_size(self) -> int:
@@ -69,12 +72,20 @@ class ExpressionLesson:
         if self._teachers:
             said = targets[0].sum(1, keepdim=True) * material.teach(images, self._teachers, device)
             targets = (torch.lerp(targets[0], said, optim.distillation), *targets[1:])
-        with mixed_precision(device):
-            outputs = running(normalise(images).contiguous(memory_format=torch.channels_last))
+        if self._climb:
+            self._climb.begin()
+            part = slice(math.ceil(SHARE * len(images)))
+            self._climb.up(self._loss(self.net, images[part], tuple(column[part] for column in targets))[0])
+        loss, shown, logits = self._loss(running, images, targets)
+        return Step(loss, shown.detach(), (logits.argmax(1) == batch.labels).float().mean())
+
+    def _loss(self, net: nn.Module, images: Tensor, targets: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss of both heads, that of the label head, and its logits."""
+        with mixed_precision(self._world.device):
+            outputs = net(normalise(images).contiguous(memory_format=torch.channels_last))
         losses = [F.cross_entropy(output.float(), target) for output, target in zip(outputs, targets, strict=False)]
-        right = (outputs[0].argmax(1) == batch.labels).float().mean()
-        loss = losses[0] + optim.vote_weight * losses[1] if len(losses) > 1 else losses[0]
-        return Step(loss, losses[0].detach(), right)
+        loss = losses[0] + self._recipe.optim.vote_weight * losses[1] if len(losses) > 1 else losses[0]
+        return loss, losses[0], outputs[0]
 
     def validate(self, average: nn.Module) -> tuple[float, float]:
         rows = self._rows.validation

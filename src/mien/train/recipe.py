@@ -166,6 +166,9 @@ class OptimTable(LoopTable):
     fitted on the validation rows (Lopez-Paz et al. 2016, privileged information); for plain views."""
     vote_weight: Annotated[float, Field(ge=0)] = 0.5
     """Weight of the vote head's loss beside the label head's."""
+    sharpness: Annotated[float, Field(ge=0)] = 0.0
+    """Radius of the neighbourhood whose worst point is trained (SAM, Foret et al. 2021), 0.05 to 0.2, for about a third
+    more time; 0: the weights themselves are trained."""
     calm_share: Share = 0.0
     """Over this last share of the epochs the augmentation fades linearly to `calm_strength`."""
     calm_strength: Share = 0.3

@@ -1,0 +1,47 @@
+"""Sharpness-aware minimisation: weights are sought whose neighbours are good as well (Foret et al. 2021)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+SHARE = 0.25
+"""Of a batch that tells which way is up: a quarter does as well as the whole (Bahri, Mobahi and Tay 2022)."""
+
+
+class Climb:
+    """Takes a network's gradients a step of length `rho` uphill.
+
+    Between `up` and the backward pass the weights are the highest point of their neighbourhood as a part of the batch
+    sees it; each goes back to where it was, to the bit, as soon as it has its gradient. The statistics of the batch
+    normalisations are taken on the way up only, by the weights that are kept.
+    """
+
+    def __init__(self, net: nn.Module, rho: float) -> None:
+        self._rho = rho
+        self._weights = [weight for weight in net.parameters() if weight.requires_grad]
+        self._norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+        self._momenta = [norm.momentum for norm in self._norms]
+        self._kept: dict[Tensor, Tensor] = {}
+        for weight in self._weights:
+            weight.register_post_accumulate_grad_hook(self._back)
+
+    def begin(self) -> None:
+        """Before the forward pass of the part of the batch."""
+        for norm, momentum in zip(self._norms, self._momenta, strict=True):
+            norm.momentum = momentum
+
+    @torch.no_grad()
+    def up(self, loss: Tensor) -> None:
+        """Along the gradient of `loss`; the backward pass that follows undoes it."""
+        gradients = torch.autograd.grad(loss, self._weights)
+        length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        self._kept = {weight: weight.clone() for weight in self._weights}
+        torch._foreach_add_(self._weights, torch._foreach_mul(gradients, self._rho / (length + 1e-12)))
+        for norm in self._norms:
+            norm.momentum = 0.0
+
+    @torch.no_grad()
+    def _back(self, weight: Tensor) -> None:
+        if weight in self._kept:
+            weight.copy_(self._kept.pop(weight))
