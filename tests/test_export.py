@@ -129,6 +129,21 @@ def test_rare_labels_are_given_their_due(run: RunFolder, tmp_path: Path) -> None
     assert expected.argmax() == 2
 
 
+def test_a_favoured_label_gains_exactly_its_odds(
+    run: RunFolder, data: Path, exported: Exported, tmp_path: Path
+) -> None:
+    favoured = export([run.path], data, tmp_path / "a.onnx", "small", favoured={"fear": 0.3, "happy": -0.1})
+    crops = prepared.load(data).split("validation").images
+    before, after = (Classifier(models.load(one.weights), threads=1).logits(crops)[0] for one in (exported, favoured))
+    nats = [{"fear": 0.3, "happy": -0.1}.get(label, 0) for label in LABELS]
+    gained = (after - before) / exported.card.temperature
+    np.testing.assert_allclose(gained, np.broadcast_to(nats, gained.shape), atol=1e-4)
+    assert favoured.card.favoured == {"fear": 0.3, "happy": -0.1}
+    with pytest.raises(ModelError, match=r"no label 'fera' to favour \(did you mean 'fear'"):
+        export([run.path], data, tmp_path / "b.onnx", "small", favoured={"fera": 0.3})
+    assert not (tmp_path / "b.onnx").exists()
+
+
 def test_folding_changes_no_output() -> None:
     table = ModelTable(stem_width=8, widths=(8, 16), depths=(1, 1), squeeze_excite=(False, True), vote_head=False)
     torch.manual_seed(0)

@@ -66,6 +66,8 @@ class Card(BaseModel):
     """Probabilities = softmax(logits / temperature) (Guo et al. 2017)."""
     balance: float = 0.0
     """How far rare labels were given their due after training; see `mien.train.balance`."""
+    favoured: dict[str, float] = {}
+    """Label -> nats that were added to its log-odds after training, on top of that."""
     crop: CropGeometry = CropGeometry()
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     licence: str = "MIT"

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from importlib.util import find_spec
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Self
@@ -111,6 +111,12 @@ def export(
             min=0, max=1, help="Give rare labels their due: divide by their share in training, to this power."
         ),
     ] = 0.0,
+    favour: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL=NATS", help="Add to a label's log-odds, so that it is named more readily; may be repeated."
+        ),
+    ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Also write NAME-int8.onnx, calibrated on training crops, and measure it.")
     ] = False,
@@ -123,11 +129,17 @@ def export(
     from mien.train.run_folder import RunFolder
 
     if isinstance(RunFolder(folders[0]).plan(), DetectorRecipe):
-        _export_detector(folders, data, target, name, int8)
+        if len(folders) > 1 or int8 or balance or favour:
+            raise typer.BadParameter(
+                "a detector is exported from one run, in float32, and has no labels to balance or favour",
+                param_hint="RUN",
+            )
+        _export_detector(folders[0], data, target, name)
         return
+    favoured = dict(_favoured(text) for text in favour or ())
     name = name or (target.stem if target else RunFolder(folders[0]).recipe().name)
     with err.status("exporting") as status:
-        made = export_run(folders, data, target or folders[0] / f"{name}.onnx", name, status.update, balance)
+        made = export_run(folders, data, target or folders[0] / f"{name}.onnx", name, status.update, balance, favoured)
     megabytes = made.weights.stat().st_size / 1e6
     _say("weights", f"{made.weights} ({megabytes:.1f} MB)")
     _say("card", made.card_path)
@@ -138,14 +150,24 @@ def export(
     _say("next", shlex.join(["mien", "evaluate", str(made.weights), "--data", str(data), "--split", "test"]))
 
 
-def _export_detector(folders: list[Path], data: Path, target: Path | None, name: str | None, int8: bool) -> None:
+def _favoured(text: str) -> tuple[str, float]:
+    """LABEL=NATS taken apart."""
+    label, equals, nats = text.partition("=")
+    try:
+        value = float(nats)
+    except ValueError:
+        value = inf
+    if not equals or not isfinite(value):
+        raise typer.BadParameter(f"{text!r} should be a label and a number, such as fear=0.3", param_hint="--favour")
+    return label, value
+
+
+def _export_detector(run: Path, data: Path, target: Path | None, name: str | None) -> None:
     from mien.train.detector.export import export_detector
 
-    if len(folders) > 1 or int8:
-        raise typer.BadParameter("a detector is exported from one run, in float32", param_hint="RUN")
     name = name or (target.stem if target else "detector")
     with err.status("exporting") as status:
-        made = export_detector(folders[0], data, target or folders[0] / f"{name}.onnx", name, status.update)
+        made = export_detector(run, data, target or run / f"{name}.onnx", name, status.update)
     _say("weights", f"{made.weights} ({made.weights.stat().st_size / 1e6:.2f} MB)")
     _say("card", made.card_path)
     _say("parity", f"boxes within {made.difference:.1g} pixels of torch on {made.images} held-out photographs")

@@ -6,11 +6,12 @@ import copy
 import hashlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,13 +25,13 @@ from mien import models
 from mien.classify import Classifier
 from mien.data import prepared
 from mien.data.prepared import PreparedSet
-from mien.errors import DataError, ModelError
+from mien.errors import DataError, ModelError, did_you_mean
 from mien.labels import VOTE_LABELS
 from mien.metrics import fit_temperature
 from mien.models import Card, Model
 from mien.runtime import Session
 from mien.train.average import average
-from mien.train.balance import balance
+from mien.train.balance import favour, rarity
 from mien.train.device import predict_logits
 from mien.train.nets import MEAN, STD, Network, parameter_count, to_input
 from mien.train.recipe import Recipe
@@ -63,13 +64,15 @@ def export(
     name: str,
     tell: Callable[[str], object] = lambda stage: None,
     strength: float = 0.0,
+    favoured: Mapping[str, float] = MappingProxyType({}),
 ) -> Exported:
     """Write `out` (.onnx) and its card (.json beside it) from a run's best weights, or the mean of several runs'.
 
     Input `crops` (batch, 1, S, S) float32, normalised; outputs `logits` (batch, k) and, with a vote head,
     `votes` (batch, 8). The temperature is fitted on the validation split of `data_folder`, the prepared set
     that the run was trained on. Writes nothing and raises ModelError where torch and ONNX Runtime disagree.
-    `tell` hears what is being done, for a progress display; `strength` is that of `mien.train.balance`.
+    `tell` hears what is being done, for a progress display. Rare labels are given their due to `strength`, and the
+    `favoured` labels their nats; see `mien.train.balance`.
     """
     if out.suffix != ".onnx":
         raise ModelError(f"{out} should end in .onnx; the card is written beside it as .json")
@@ -82,16 +85,23 @@ def export(
     for run in runs:
         if run.about().get("data", {}).get("sha256", data_hash) != data_hash or run.labels() != data.label_names:
             raise DataError(f"{run.path} was trained on another set than {data_folder}; give the one it was trained on")
+    if unknown := sorted(set(favoured) - set(data.label_names)):
+        raise ModelError(
+            f"there is no label {unknown[0]!r} to favour{did_you_mean(unknown[0], data.label_names)}; "
+            f"labels are {', '.join(data.label_names)}"
+        )
     validation = data.split(recipe.data.validation_split)
     train = data.split(recipe.data.train_split, without_flags=recipe.data.drop_flags)
     net = nets[0]
     if len(nets) > 1:
         tell("averaging the runs")
         net = average(nets, train.images, recipe.model.input_size)
-    if strength:
+    nats = rarity(train.labels, len(data.label_names), strength)
+    nats += [favoured.get(label, 0) for label in data.label_names]
+    if nats.any():
         tell("balancing")
         said = predict_logits(net, validation.images, recipe.model.input_size, "cpu").numpy()
-        balance(net, train.labels, strength, temperature(said, validation.labels))
+        favour(net, nats, temperature(said, validation.labels))
 
     tell("writing the network")
     weights = to_onnx(net, recipe.model.input_size)
@@ -106,6 +116,7 @@ def export(
         sha256=hashlib.sha256(weights).hexdigest(),
         parameters=parameter_count(net),
         balance=strength,
+        favoured=dict(favoured),
         data=_describe(data, recipe),
         provenance={"runs": [provenance_of(run) for run in runs], "data_sha256": data_hash},
     )

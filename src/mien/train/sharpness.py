@@ -19,12 +19,12 @@ class Climb:
 
     def __init__(self, net: nn.Module, rho: float) -> None:
         self._rho = rho
-        self._weights = [weight for weight in net.parameters() if weight.requires_grad]
+        self._weights = list(net.parameters())
         self._norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
         self._momenta = [norm.momentum for norm in self._norms]
         self._kept: dict[Tensor, Tensor] = {}
         for weight in self._weights:
-            weight.register_post_accumulate_grad_hook(self._back)
+            weight.register_post_accumulate_grad_hook(self._back)  # type: ignore[no-untyped-call]
 
     def begin(self) -> None:
         """Before the forward pass of the part of the batch."""
@@ -37,7 +37,8 @@ class Climb:
         gradients = torch.autograd.grad(loss, self._weights)
         length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         self._kept = {weight: weight.clone() for weight in self._weights}
-        torch._foreach_add_(self._weights, torch._foreach_mul(gradients, self._rho / (length + 1e-12)))
+        for weight, gradient in zip(self._weights, gradients, strict=True):
+            weight.add_(gradient * (self._rho / (length + 1e-12)))
         for norm in self._norms:
             norm.momentum = 0.0
 
