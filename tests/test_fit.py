@@ -374,8 +374,10 @@ def test_class_weights_lift_the_rare_and_keep_the_mean() -> None:
     assert make_targets(rows, OptimTable(class_balance=1.0)).labels.sum(1)[-1] == pytest.approx(weights[-1])
 
 
-@pytest.mark.parametrize("optim", [{"optimizer": "adamw", "lr": 0.01}, {"optimizer": "sgd"}])
-def test_both_optimizers_resume_to_the_last_bit(data: Path, tmp_path: Path, optim: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "optim", [{"optimizer": "adamw", "lr": 0.01}, {"optimizer": "sgd"}, {"sharpness": 0.05, "vote_weight": 0}]
+)
+def test_every_descent_resumes_to_the_last_bit(data: Path, tmp_path: Path, optim: dict[str, object]) -> None:
     recipe = small_recipe(epochs=2, **optim)
     fit(recipe, data, tmp_path / "whole")
 
@@ -385,6 +387,11 @@ def test_both_optimizers_resume_to_the_last_bit(data: Path, tmp_path: Path, opti
     whole, cut = (load_file(RunFolder(tmp_path / name).last) for name in ("whole", "cut"))
     for key, value in whole.items():
         assert torch.equal(value, cut[key]), key
+
+
+def test_a_flat_minimum_is_found_where_there_is_one(data: Path, tmp_path: Path) -> None:
+    flat = fit(small_recipe(epochs=8, sharpness=0.05), data, tmp_path / "flat")
+    assert best(flat).validation_accuracy > 0.9
 
 
 def test_patience_ends_a_run_that_no_longer_gains(data: Path, tmp_path: Path) -> None:
