@@ -49,7 +49,7 @@ def save_reliability(scores: Scores, path: Path) -> None:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     above.plot([0, 1], [0, 1], color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)), label="perfectly calibrated")
     for calibration, color, marker, name in (
-        (scores.uncalibrated, ORANGE, "s", "network as trained"),
+        (scores.uncalibrated, ORANGE, "s", "without temperature"),
         (scores.calibrated, BLUE, "o", f"temperature {scores.calibrated.temperature:.2f}"),
     ):
         filled = [b for b in calibration.bins if b.images]

@@ -114,7 +114,7 @@ def _reliability(scores: Scores) -> tuple[Markup, Markup]:
     x = Axis(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1], "confidence", "{:.1f}".format)
     lines = [Line("perfect", [(0, 0), (1, 1)], 0, dashed=True)]
     for calibration, colour, name in (
-        (scores.uncalibrated, 2, "as trained"),
+        (scores.uncalibrated, 2, "without temperature"),
         (scores.calibrated, 1, f"temperature {scores.calibrated.temperature:.2f}"),
     ):
         points = [
