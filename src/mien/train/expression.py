@@ -73,7 +73,6 @@ class ExpressionLesson:
             said = targets[0].sum(1, keepdim=True) * material.teach(images, self._teachers, device)
             targets = (torch.lerp(targets[0], said, optim.distillation), *targets[1:])
         if self._climb:
-            self._climb.begin()
             part = slice(math.ceil(SHARE * len(images)))
             self._climb.up(self._loss(self.net, images[part], tuple(column[part] for column in targets))[0])
         loss, shown, logits = self._loss(running, images, targets)

@@ -21,28 +21,27 @@ class Climb:
         self._rho = rho
         self._weights = list(net.parameters())
         self._norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
-        self._momenta = [norm.momentum for norm in self._norms]
         self._kept: dict[Tensor, Tensor] = {}
         for weight in self._weights:
             weight.register_post_accumulate_grad_hook(self._back)  # type: ignore[no-untyped-call]
 
-    def begin(self) -> None:
-        """Before the forward pass of the part of the batch."""
-        for norm, momentum in zip(self._norms, self._momenta, strict=True):
-            norm.momentum = momentum
-
     @torch.no_grad()
     def up(self, loss: Tensor) -> None:
-        """Along the gradient of `loss`; the backward pass that follows undoes it."""
+        """Along the gradient of the `loss` of a part of the batch; the backward pass that follows undoes it."""
         gradients = torch.autograd.grad(loss, self._weights)
         length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         self._kept = {weight: weight.clone() for weight in self._weights}
         for weight, gradient in zip(self._weights, gradients, strict=True):
             weight.add_(gradient * (self._rho / (length + 1e-12)))
-        for norm in self._norms:
-            norm.momentum = 0.0
+        self._count(False)
 
     @torch.no_grad()
     def _back(self, weight: Tensor) -> None:
         if weight in self._kept:
             weight.copy_(self._kept.pop(weight))
+            if not self._kept:
+                self._count(True)
+
+    def _count(self, on: bool) -> None:
+        for norm in self._norms:
+            norm.track_running_stats = on
