@@ -35,10 +35,11 @@ from mien.train.start import start
 from mien.train.targets import (
     class_weights,
     label_given_votes,
-    label_given_votes_and_teachers,
     make_targets,
+    named_shares,
     vote_distribution,
 )
+from mien.train.teachers import Joint
 
 torch.set_num_threads(1)
 
@@ -319,11 +320,24 @@ def test_teachers_and_votes_together_know_more_than_either() -> None:
         taught[np.arange(400), labels % 2 + side] = 0.45
     known, rest = slice(0, 200), slice(200, 400)
     votes[399] = 0
-    joined = label_given_votes_and_teachers((votes[known], taught[known], labels[known]), votes[rest], taught[rest])
+    shares, said = torch.from_numpy(named_shares(votes)), torch.from_numpy(taught)
+    joined = Joint(shares[known], said[known], labels[known])(shares[rest], said[rest]).numpy()
     np.testing.assert_allclose(joined.sum(1), 1, atol=1e-5)
     assert (joined[:-1].argmax(1) == labels[rest][:-1]).all()
     assert float(joined[:-1].max(1).min()) > 0.8
     np.testing.assert_array_equal(joined[-1], taught[-1], "nobody voted there: the teacher alone")
+
+
+def test_votes_and_teachers_of_two_labels_among_more() -> None:
+    """What was never shown gets nothing, and two labels are told apart like more."""
+    votes = np.zeros((60, len(FERPLUS_COLUMNS)), np.uint8)
+    votes[:30, 2] = votes[30:, 5] = 10
+    shares, said = torch.from_numpy(named_shares(votes)), torch.full((60, 4), 0.25)
+    joined = Joint(shares, said, np.repeat([1, 3], 30))(shares, said)
+    assert joined[:, [0, 2]].max() == 0
+    assert joined[:30, 1].min() > 0.8
+    assert joined[30:, 3].min() > 0.8
+    torch.testing.assert_close(joined.sum(1), torch.ones(60))
 
 
 def test_votes_that_name_nothing_weigh_less() -> None:
@@ -486,6 +500,8 @@ def test_minutes_end_a_call_and_the_next_goes_on(data: Path, tmp_path: Path) -> 
 
 def test_teachers_may_look_at_the_augmented_images(learned: RunFolder, data: Path, tmp_path: Path) -> None:
     """A network that learns only from its own earlier self on the same views hardly moves."""
-    recipe = started_from(learned, teachers=[str(learned.path)], distillation=1.0, teach_views="augmented")
-    (line,) = fit(recipe, data, tmp_path / "taught")
+    optim = {"teachers": [str(learned.path)], "distillation": 1.0, "teach_views": "augmented"}
+    (line,) = fit(started_from(learned, **optim), data, tmp_path / "taught")
     assert line.validation_accuracy == pytest.approx(best(learned.history()).validation_accuracy, abs=0.03)
+    (seen,) = fit(started_from(learned, **optim, teachers_see_votes=True), data, tmp_path / "seen")
+    assert seen.train_loss < line.train_loss, "with the votes they are surer"

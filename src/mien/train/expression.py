@@ -21,6 +21,7 @@ from mien.train.recipe import Recipe
 from mien.train.schedule import size_at, strength_at
 from mien.train.sharpness import SHARE, Climb
 from mien.train.start import start
+from mien.train.teachers import Teachers
 from mien.train.world import World
 
 
@@ -42,9 +43,10 @@ class ExpressionLesson:
 
     def open(self) -> None:
         optim, device = self._recipe.optim, self._world.device
-        self._batches = material.serve(self._rows, self._recipe, self._world)
-        online = optim.distillation > 0 and optim.teach_views == "augmented"
-        self._teachers = material.teachers(optim.teachers, device) if online else []
+        teachers = Teachers(self._recipe, self._rows.validation, device) if optim.distillation else None
+        once = optim.teach_views == "plain"
+        self._batches = material.serve(self._rows, self._recipe, self._world, teachers if once else None)
+        self._teachers = None if once else teachers
         self._climb = Climb(self.net, optim.sharpness) if optim.sharpness else None
 
     @property
@@ -62,15 +64,15 @@ class ExpressionLesson:
         return self._batches.shuffled(order, draws)
 
     def step(self, running: nn.Module, batch: Batch, epoch: int, draws: torch.Generator) -> Step:
-        recipe, device = self._recipe, self._world.device
-        optim, size = recipe.optim, self.size(epoch)
+        recipe, size = self._recipe, self.size(epoch)
+        optim = recipe.optim
         table = recipe.augment.scaled(strength_at(epoch, optim))
         targets = batch.targets
         images = resize(batch.images, size) if recipe.augment.once else augment(batch.images, size, table, draws)
         if epoch < recipe.mix.until * optim.epochs:
             images, targets = mix(images, targets, recipe.mix, draws)
         if self._teachers:
-            said = targets[0].sum(1, keepdim=True) * material.teach(images, self._teachers, device)
+            said = targets[0].sum(1, keepdim=True) * self._teachers.say(images, targets[1])
             targets = (torch.lerp(targets[0], said, optim.distillation), *targets[1:])
         if self._climb:
             part = slice(math.ceil(SHARE * len(images)))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from mien.data import prepared
 from mien.data.prepared import PreparedSet
@@ -19,11 +16,10 @@ from mien.errors import DataError
 from mien.labels import LABELS
 from mien.train.augment import augment
 from mien.train.batches import Batches
-from mien.train.device import mixed_precision, predict_logits
-from mien.train.nets import normalise, resize
 from mien.train.recipe import AugmentTable, Recipe
 from mien.train.run_folder import RunFolder
-from mien.train.targets import label_given_votes_and_teachers, make_targets
+from mien.train.targets import make_targets, named_shares
+from mien.train.teachers import Teachers
 from mien.train.world import World
 
 
@@ -60,7 +56,7 @@ def load(recipe: Recipe, folder: Path) -> Material:
     for teacher in recipe.optim.teachers:
         if RunFolder(Path(teacher)).labels() != data.label_names:
             raise DataError(f"the teacher {teacher} tells other labels apart than {folder} is sorted by")
-    voted = validation.labels[validation.votes.sum(1) > 0]
+    voted = validation.labels[named_shares(validation.votes).any(1)]
     if recipe.optim.teachers_see_votes and len(np.unique(voted)) < 2:
         raise DataError(
             f"teachers_see_votes learns from split {recipe.data.validation_split!r} what votes say about labels, and "
@@ -69,21 +65,15 @@ def load(recipe: Recipe, folder: Path) -> Material:
     return Material(train, validation, prepared.manifest_hash(folder))
 
 
-def serve(material: Material, recipe: Recipe, world: World) -> Batches:
-    """The training rows with their targets, ready to be drawn from."""
+def serve(material: Material, recipe: Recipe, world: World, teachers: Teachers | None) -> Batches:
+    """The training rows with their targets, to which teachers add what they say, ready to be drawn from."""
     train, retaken = material.train, _retaken(material.train, recipe)
     if recipe.augment.once:
         train = doubled(train, recipe.augment, recipe.seed)
         retaken = None if retaken is None else np.concatenate([retaken, retaken])
     targets = make_targets(train, recipe.optim)
-    if recipe.optim.distillation > 0 and recipe.optim.teach_views == "plain":
-        asked = teachers(recipe.optim.teachers, world.device)
-        taught = _teach_once(asked, train, world.device)
-        if recipe.optim.teachers_see_votes:
-            rows = material.validation
-            known = rows.votes, _teach_once(asked, rows, world.device), rows.labels
-            taught = label_given_votes_and_teachers(known, train.votes, taught)
-        targets = targets.mixed(taught, recipe.optim.distillation)
+    if teachers:
+        targets = targets.mixed(teachers.say_once(train), recipe.optim.distillation)
     return Batches(train, targets, recipe.optim.batch_size, world, retaken, recipe.data.retaken_share)
 
 
@@ -95,39 +85,6 @@ def doubled(rows: PreparedSet, table: AugmentTable, seed: int) -> PreparedSet:
     names = [field.name for field in fields(PreparedSet) if field.name != "label_names"]
     both: dict[str, Any] = {name: np.concatenate([getattr(rows, name), getattr(copies, name)]) for name in names}
     return replace(rows, **both)
-
-
-Teacher = tuple[nn.Module, int]
-"""A network in evaluation mode and the size of image that it takes."""
-
-
-def teachers(folders: Sequence[str], device: str) -> list[Teacher]:
-    """The best networks of the run folders, on the device."""
-    found: list[Teacher] = []
-    for run in (RunFolder(Path(folder)) for folder in folders):
-        net, _ = run.best_net()
-        net.requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        found.append((net, run.recipe().model.input_size))
-    return found
-
-
-@torch.no_grad()
-def teach(images: Tensor, teachers: Sequence[Teacher], device: str) -> Tensor:
-    """The teachers' mean probabilities `(b, k)` for images `(b, 1, S, S)` in 0..1."""
-    said = []
-    for net, size in teachers:
-        x = normalise(resize(images, size))
-        with mixed_precision(device):
-            said.append(F.softmax(net(x.contiguous(memory_format=torch.channels_last))[0].float(), 1))
-    return torch.stack(said).mean(0)
-
-
-def _teach_once(teachers: Sequence[Teacher], rows: PreparedSet, device: str) -> NDArray[np.float32]:
-    """What the teachers say of every image and its mirror image, (n, k)."""
-    views = rows.images, np.ascontiguousarray(rows.images[..., ::-1])
-    said = [F.softmax(predict_logits(net, view, size, device), 1) for net, size in teachers for view in views]
-    taught: NDArray[np.float32] = torch.stack(said).mean(0).numpy()
-    return taught
 
 
 def _retaken(train: PreparedSet, recipe: Recipe) -> NDArray[np.uint8] | None:

@@ -163,7 +163,7 @@ class OptimTable(LoopTable):
     self as teacher: Furlanello et al. 2018, Born-Again Networks)."""
     teachers_see_votes: bool = False
     """True: what the teachers say of a training image is joined with what its annotators voted, as P(label | both),
-    fitted on the validation rows (Lopez-Paz et al. 2016, privileged information); for plain views."""
+    fitted on the validation rows (Lopez-Paz et al. 2016, privileged information)."""
     vote_weight: Annotated[float, Field(ge=0)] = 0.5
     """Weight of the vote head's loss beside the label head's."""
     sharpness: Annotated[float, Field(ge=0)] = 0.0
@@ -179,8 +179,8 @@ class OptimTable(LoopTable):
     def _somebody_to_learn_from(self) -> OptimTable:
         if self.distillation > 0 and not self.teachers:
             raise ValueError("distillation needs teachers, the run folders of the networks to learn from")
-        if self.teachers_see_votes and not (self.distillation > 0 and self.teach_views == "plain"):
-            raise ValueError('teachers_see_votes needs distillation above zero and teach_views = "plain"')
+        if self.teachers_see_votes and not self.distillation:
+            raise ValueError("teachers_see_votes needs distillation above zero")
         return self
 
 

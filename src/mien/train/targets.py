@@ -57,45 +57,17 @@ def label_given_votes(votes: NDArray[np.uint8], labels: NDArray[np.int64]) -> ND
     FER2013's labels and FER+'s votes come from different people asked differently, so the votes are no
     substitute for the label; a logistic regression on the shares of the ten columns turns one into the other.
     """
-    shares = _shares(votes)
-    return _probabilities(LogisticRegression(C=100.0, max_iter=1000).fit(shares, labels), shares, len(LABELS))
-
-
-def label_given_votes_and_teachers(
-    fitted_on: tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]],
-    votes: NDArray[np.uint8], taught: NDArray[np.float32],
-) -> NDArray[np.float32]:  # fmt: skip
-    """P(label | votes, teachers' probabilities) as `(n, 7)`, by a logistic regression on the vote shares and the log
-    probabilities of other rows `fitted_on` (votes, probabilities, labels), which the teachers do not know by heart.
-
-    Unlike P(label | votes) it knows what a network sees in the image, and unlike the network what people saw. Rows
-    without votes keep the teachers' probabilities.
-    """
-
-    def features(votes: NDArray[np.uint8], taught: NDArray[np.float32]) -> NDArray[np.float64]:
-        return np.hstack([_shares(votes), np.log(taught + 1e-4)])
-
-    known_votes, known_taught, labels = fitted_on
-    known, voted = known_votes.sum(1) > 0, votes.sum(1) > 0
-    model = LogisticRegression(C=1.0, max_iter=3000).fit(
-        features(known_votes[known], known_taught[known]), labels[known]
-    )
-    out = taught.copy()
-    out[voted] = _probabilities(model, features(votes[voted], taught[voted]), taught.shape[1])
+    shares = votes / np.maximum(votes.sum(1, keepdims=True), 1)
+    model = LogisticRegression(C=100.0, max_iter=1000).fit(shares, labels)
+    out = np.zeros((len(votes), len(LABELS)), np.float32)
+    out[:, model.classes_] = model.predict_proba(shares)
     return out
 
 
-def _shares(votes: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Counts `(n, 10)` as shares of the row's votes; zero where nobody voted."""
-    shares: NDArray[np.float64] = votes / np.maximum(votes.sum(1, keepdims=True), 1)
-    return shares
-
-
-def _probabilities(model: LogisticRegression, features: NDArray[np.float64], classes: int) -> NDArray[np.float32]:
-    """`(n, classes)`, zero for those that `model` was never shown."""
-    out = np.zeros((len(features), classes), np.float32)
-    out[:, model.classes_] = model.predict_proba(features)
-    return out
+def named_shares(votes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Counts `(n, 10)` as `(n, 8)` shares of all the row's votes that name an expression; zero where nobody voted."""
+    distribution, weights = vote_distribution(votes)
+    return distribution * weights[:, None]
 
 
 def class_weights(labels: NDArray[np.int64], power: float) -> NDArray[np.float32]:
@@ -110,11 +82,11 @@ def make_targets(train: PreparedSet, table: OptimTable) -> Targets:
     classes = len(train.label_names)
     one_hot = np.eye(classes, dtype=np.float32)[train.labels]
     smoothed = one_hot * (1 - table.label_smoothing) + table.label_smoothing / classes
-    votes, shares = vote_distribution(train.votes)
-    voted = shares > 0
+    votes = named_shares(train.votes)
+    voted = votes.any(1)
     if table.vote_prior > 0 and len(np.unique(train.labels[voted])) > 1:
         prior = label_given_votes(train.votes[voted], train.labels[voted])
         smoothed[voted] = (1 - table.vote_prior) * one_hot[voted] + table.vote_prior * prior
     if table.class_balance > 0:
         smoothed = smoothed * class_weights(train.labels, table.class_balance)[:, None]
-    return Targets(smoothed, votes * shares[:, None])
+    return Targets(smoothed, votes)

@@ -1,0 +1,107 @@
+"""The networks that teach a run: what they say of its images, joined with what people voted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from mien.data.prepared import PreparedSet
+from mien.train.augment import augment
+from mien.train.device import mixed_precision
+from mien.train.nets import normalise, resize
+from mien.train.recipe import Recipe
+from mien.train.run_folder import RunFolder
+from mien.train.targets import named_shares
+
+
+class Joint:
+    """P(label | votes, teachers' probabilities), by a logistic regression on the shares of the votes `(n, 8)` and the
+    logarithms of the probabilities `(n, k)`.
+
+    Unlike P(label | votes) it knows what a network sees in the image, and unlike the network what people saw. To be
+    fitted on rows that the teachers do not know by heart; those without votes are left out.
+    """
+
+    def __init__(self, votes: Tensor, taught: Tensor, labels: NDArray[np.int64]) -> None:
+        voted = votes.any(1).cpu()
+        model = LogisticRegression(C=1.0, max_iter=3000)
+        model.fit(_features(votes, taught).cpu()[voted].numpy(), labels[voted.numpy()])
+        weight, bias = model.coef_, model.intercept_
+        if len(model.classes_) == 2:  # one row, for their difference
+            weight, bias = (np.concatenate([-row, row]) / 2 for row in (weight, bias))
+        self._weight = taught.new_zeros(taught.shape[1], weight.shape[1])
+        self._bias = taught.new_full((taught.shape[1],), -torch.inf)  # labels that it is never shown
+        self._weight[model.classes_] = torch.from_numpy(weight).to(taught)
+        self._bias[model.classes_] = torch.from_numpy(bias).to(taught)
+
+    def __call__(self, votes: Tensor, taught: Tensor) -> Tensor:
+        """Probabilities `(n, k)`; rows without votes keep the teachers'."""
+        joined = F.linear(_features(votes, taught), self._weight, self._bias).softmax(1)
+        return torch.where(votes.any(1, keepdim=True), joined, taught)
+
+
+def _features(votes: Tensor, taught: Tensor) -> Tensor:
+    return torch.cat([votes, torch.log(taught + 1e-4)], 1)
+
+
+class Teachers:
+    """The best networks of the recipe's teachers, on the device. Where they are to see votes, what these say about
+    labels is learned from the `validation` rows, looked at as the training rows will be."""
+
+    def __init__(self, recipe: Recipe, validation: PreparedSet, device: str) -> None:
+        self._device = device
+        runs = [RunFolder(Path(folder)) for folder in recipe.optim.teachers]
+        self._nets = [(run.best_net()[0], run.recipe().model.input_size) for run in runs]
+        for net, _ in self._nets:
+            net.requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._joint: Joint | None = None
+        if recipe.optim.teachers_see_votes:
+            taught = (
+                self._plain(validation) if recipe.optim.teach_views == "plain" else self._augmented(validation, recipe)
+            )
+            votes = torch.from_numpy(named_shares(validation.votes)).to(device)
+            self._joint = Joint(votes, taught, validation.labels)
+
+    def say(self, images: Tensor, votes: Tensor) -> Tensor:
+        """The mean of what they say of images `(b, 1, S, S)` in 0..1, `(b, k)`, joined with the shares of their votes
+        `(b, 8)` where they see them."""
+        return self._joined(self._look(images), votes)
+
+    def say_once(self, rows: PreparedSet) -> NDArray[np.float32]:
+        """The same of every row's image and its mirror image on the average, `(n, k)`."""
+        said: NDArray[np.float32] = self._joined(self._plain(rows), self._votes(rows)).cpu().numpy()
+        return said
+
+    def _joined(self, taught: Tensor, votes: Tensor) -> Tensor:
+        return self._joint(votes, taught) if self._joint else taught
+
+    def _plain(self, rows: PreparedSet) -> Tensor:
+        return torch.cat([(self._look(x) + self._look(x.flip(3))) / 2 for x in self._batches(rows)])
+
+    def _augmented(self, rows: PreparedSet, recipe: Recipe) -> Tensor:
+        draws = torch.Generator(self._device).manual_seed(recipe.seed)
+        size, table = recipe.model.input_size, recipe.augment
+        return torch.cat([self._look(augment(x, size, table, draws)) for x in self._batches(rows)])
+
+    def _votes(self, rows: PreparedSet) -> Tensor:
+        return torch.from_numpy(named_shares(rows.votes)).to(self._device)
+
+    def _batches(self, rows: PreparedSet) -> Iterator[Tensor]:
+        for images in torch.split(torch.from_numpy(rows.images), 512):
+            yield images.to(self._device).unsqueeze(1).float() / 255
+
+    @torch.no_grad()
+    def _look(self, images: Tensor) -> Tensor:
+        said = []
+        for net, size in self._nets:
+            x = normalise(resize(images, size)).contiguous(memory_format=torch.channels_last)
+            with mixed_precision(self._device):
+                said.append(net(x)[0].float().softmax(1))
+        return torch.stack(said).mean(0)
