@@ -72,7 +72,7 @@ class ExpressionLesson:
         if epoch < recipe.mix.until * optim.epochs:
             images, targets = mix(images, targets, recipe.mix, draws)
         if self._teachers:
-            said = targets[0].sum(1, keepdim=True) * self._teachers.say(images, targets[1])
+            said = targets[0].sum(1, keepdim=True) * self._teachers.say(images, targets[1], draws)
             targets = (torch.lerp(targets[0], said, optim.distillation), *targets[1:])
         if self._climb:
             part = slice(math.ceil(SHARE * len(images)))

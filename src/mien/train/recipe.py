@@ -157,7 +157,7 @@ class OptimTable(LoopTable):
     """Run folders whose networks' mean probabilities teach."""
     teach_views: Literal["plain", "augmented"] = "plain"
     """What the teachers look at: each image and its mirror image, once before training; or, at the cost of running
-    them in every step, the very images that the network sees (Beyer et al. 2022)."""
+    one of them, drawn at random, in every step, the very images that the network sees (Beyer et al. 2022)."""
     distillation: Share = 0.0
     """Share of the label target that comes from the teachers (Hinton et al. 2015; with the network's own earlier
     self as teacher: Furlanello et al. 2018, Born-Again Networks)."""

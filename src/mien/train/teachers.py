@@ -69,13 +69,13 @@ class Teachers:
             votes = torch.from_numpy(named_shares(validation.votes)).to(device)
             self._joint = Joint(votes, taught, validation.labels)
 
-    def say(self, images: Tensor, votes: Tensor) -> Tensor:
-        """The mean of what they say of images `(b, 1, S, S)` in 0..1, `(b, k)`, joined with the shares of their votes
-        `(b, 8)` where they see them."""
-        return self._joined(self._look(images), votes)
+    def say(self, images: Tensor, votes: Tensor, draws: torch.Generator) -> Tensor:
+        """What one of them, drawn at random, says of images `(b, 1, S, S)` in 0..1, `(b, k)`, joined with the shares
+        of the images' votes `(b, 8)` where they see them. Over many steps that is their mean, at the cost of one."""
+        return self._joined(self._look(images, draws), votes)
 
     def say_once(self, rows: PreparedSet) -> NDArray[np.float32]:
-        """The same of every row's image and its mirror image on the average, `(n, k)`."""
+        """What they all say of every row's image and its mirror image on the average, `(n, k)`, joined likewise."""
         said: NDArray[np.float32] = self._joined(self._plain(rows), self._votes(rows)).cpu().numpy()
         return said
 
@@ -88,19 +88,24 @@ class Teachers:
     def _augmented(self, rows: PreparedSet, recipe: Recipe) -> Tensor:
         draws = torch.Generator(self._device).manual_seed(recipe.seed)
         size, table = recipe.model.input_size, recipe.augment
-        return torch.cat([self._look(augment(x, size, table, draws)) for x in self._batches(rows)])
+        return torch.cat([self._look(augment(x, size, table, draws), draws) for x in self._batches(rows)])
 
     def _votes(self, rows: PreparedSet) -> Tensor:
         return torch.from_numpy(named_shares(rows.votes)).to(self._device)
 
     def _batches(self, rows: PreparedSet) -> Iterator[Tensor]:
-        for images in torch.split(torch.from_numpy(rows.images), 512):
+        for images in torch.split(torch.from_numpy(rows.images), 128):
             yield images.to(self._device).unsqueeze(1).float() / 255
 
     @torch.no_grad()
-    def _look(self, images: Tensor) -> Tensor:
+    def _look(self, images: Tensor, draws: torch.Generator | None = None) -> Tensor:
+        """The mean of all, or what one says that is drawn."""
+        nets = self._nets
+        if draws is not None:
+            chosen = int(torch.randint(len(nets), (), generator=draws, device=self._device))
+            nets = nets[chosen : chosen + 1]
         said = []
-        for net, size in self._nets:
+        for net, size in nets:
             x = normalise(resize(images, size)).contiguous(memory_format=torch.channels_last)
             with mixed_precision(self._device):
                 said.append(net(x)[0].float().softmax(1))
