@@ -22,24 +22,14 @@ import mien
 from mien.data import prepared
 from mien.data.prepared import image_hash
 from mien.errors import DataError, ModelError, RecipeError
-from mien.labels import FERPLUS_COLUMNS, LABELS, VOTE_LABELS
+from mien.labels import LABELS, VOTE_LABELS
 from mien.train.device import find_device, predict_logits
 from mien.train.fit import fit
 from mien.train.material import doubled
-from mien.train.mix import mix
 from mien.train.nets import build, normalise, to_input
-from mien.train.recipe import MixTable, OptimTable, Recipe
+from mien.train.recipe import Recipe
 from mien.train.run_folder import Epoch, RunFolder, best
-from mien.train.schedule import learning_rate, size_at, strength_at
 from mien.train.start import start
-from mien.train.targets import (
-    class_weights,
-    label_given_votes,
-    make_targets,
-    named_shares,
-    vote_distribution,
-)
-from mien.train.teachers import Joint
 
 torch.set_num_threads(1)
 
@@ -290,102 +280,9 @@ def test_a_start_that_does_not_fit_is_told(run: RunFolder, data: Path, tmp_path:
         fit(recipe.model_copy(update={"init": str(tmp_path)}), data, tmp_path / "none")
 
 
-def test_targets_blend_label_and_votes() -> None:
-    labels = np.array([0, 0, 3, 3, 3, 6], np.int64)
-    votes = np.zeros((6, len(FERPLUS_COLUMNS)), np.uint8)
-    votes[:3, FERPLUS_COLUMNS.index("angry")] = 10
-    votes[3:5, FERPLUS_COLUMNS.index("happy")] = 10
-    base = striped(3)
-    rows = replace(base, images=base.images[:6], labels=labels, votes=votes)
-    targets = make_targets(rows, OptimTable(vote_prior=0.5, label_smoothing=0.07))
-    np.testing.assert_allclose(targets.labels.sum(1), 1, atol=1e-5)
-    # Three were seen as angry, two of them labelled so: P(angry | votes) is two thirds.
-    assert targets.labels[0, 0] == pytest.approx(0.5 + 0.5 * 2 / 3, abs=0.05)
-    assert targets.labels[2, 0] == pytest.approx(0.5 * 2 / 3, abs=0.05)
-    assert targets.labels[3, 3] > 0.95
-    # Nobody voted on the last: its label, smoothed.
-    np.testing.assert_allclose(targets.labels[5], [0.01] * 6 + [0.94], atol=1e-6)
-    assert targets.votes.sum(1).tolist() == [1, 1, 1, 1, 1, 0]
-    np.testing.assert_allclose(label_given_votes(votes[:5], labels[:5]).sum(1), 1, atol=1e-5)
-
-
-def test_teachers_and_votes_together_know_more_than_either() -> None:
-    """The votes tell 0 and 1 from 2 and 3, the teacher 0 and 2 from 1 and 3: only both tell all four apart."""
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 4, 400)
-    votes = np.zeros((400, len(FERPLUS_COLUMNS)), np.uint8)
-    votes[np.arange(400), np.where(labels < 2, 2, 5)] = 10
-    taught = np.full((400, 4), 0.05, np.float32)
-    for side in (0, 2):
-        taught[np.arange(400), labels % 2 + side] = 0.45
-    known, rest = slice(0, 200), slice(200, 400)
-    votes[399] = 0
-    shares, said = torch.from_numpy(named_shares(votes)), torch.from_numpy(taught)
-    joined = Joint(shares[known], said[known], labels[known])(shares[rest], said[rest]).numpy()
-    np.testing.assert_allclose(joined.sum(1), 1, atol=1e-5)
-    assert (joined[:-1].argmax(1) == labels[rest][:-1]).all()
-    assert float(joined[:-1].max(1).min()) > 0.8
-    np.testing.assert_array_equal(joined[-1], taught[-1], "nobody voted there: the teacher alone")
-
-
-def test_votes_and_teachers_of_two_labels_among_more() -> None:
-    """What was never shown gets nothing, and two labels are told apart like more."""
-    votes = np.zeros((60, len(FERPLUS_COLUMNS)), np.uint8)
-    votes[:30, 2] = votes[30:, 5] = 10
-    shares, said = torch.from_numpy(named_shares(votes)), torch.full((60, 4), 0.25)
-    joined = Joint(shares, said, np.repeat([1, 3], 30))(shares, said)
-    assert joined[:, [0, 2]].max() == 0
-    assert joined[:30, 1].min() > 0.8
-    assert joined[30:, 3].min() > 0.8
-    torch.testing.assert_close(joined.sum(1), torch.ones(60))
-
-
-def test_votes_that_name_nothing_weigh_less() -> None:
-    votes = np.zeros((3, len(FERPLUS_COLUMNS)), np.uint8)
-    votes[0, [FERPLUS_COLUMNS.index("sad"), FERPLUS_COLUMNS.index("unknown")]] = [6, 4]
-    votes[1, FERPLUS_COLUMNS.index("no face")] = 10
-    distribution, weights = vote_distribution(votes)
-    np.testing.assert_allclose(weights, [0.6, 0, 0])
-    assert distribution[0, VOTE_LABELS.index("sad")] == 1
-    np.testing.assert_allclose(distribution.sum(1), 1, atol=1e-6)
-
-
-def test_learning_rate_rises_then_falls_to_zero() -> None:
-    optim = OptimTable(epochs=10, lr=0.2, warmup_epochs=2)
-    rates = [learning_rate(epoch / 4, optim) for epoch in range(41)]
-    assert 0 < rates[0] < 0.001
-    assert max(rates) == rates[8] == 0.2
-    assert rates[:9] == sorted(rates[:9])
-    assert rates[8:] == sorted(rates[8:], reverse=True)
-    assert rates[-1] == pytest.approx(0)
-    assert learning_rate(6, optim) == pytest.approx(0.1)
-
-
-def test_sizes_grow_at_their_share_of_the_epochs() -> None:
-    assert [size_at(small_recipe(), epoch) for epoch in range(4)] == [20, 20, 28, 28]
-    assert [size_at(small_recipe(sizes=[]), epoch) for epoch in range(4)] == [28] * 4
-
-
-def test_augmentation_fades_at_the_end_only() -> None:
-    optim = OptimTable(epochs=10, calm_share=0.4, calm_strength=0.2)
-    strengths = [strength_at(epoch, optim) for epoch in range(10)]
-    np.testing.assert_allclose(strengths, [1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
-    assert {strength_at(epoch, OptimTable(epochs=10)) for epoch in range(10)} == {1.0}
-
-
 def test_devices() -> None:
     assert find_device("cpu") == "cpu"
     assert find_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def test_class_weights_lift_the_rare_and_keep_the_mean() -> None:
-    labels = np.array([3] * 90 + [1] * 10, np.int64)
-    weights = class_weights(labels, 1.0)
-    assert weights.mean() == pytest.approx(1)
-    assert weights[-1] / weights[0] == pytest.approx(9)
-    np.testing.assert_array_equal(class_weights(labels, 0.0), 1)
-    rows = replace(striped(50), images=striped(50).images, labels=labels, votes=np.zeros((100, 10), np.uint8))
-    assert make_targets(rows, OptimTable(class_balance=1.0)).labels.sum(1)[-1] == pytest.approx(weights[-1])
 
 
 @pytest.mark.parametrize(
@@ -476,19 +373,6 @@ def test_a_network_starts_from_the_shipped_model(tmp_path: Path) -> None:
         start(build(wider.model), wider)
     with pytest.raises(RecipeError, match=r"model\.batch_norm = false"):
         start(net, recipe.model_copy(update={"model": recipe.model.model_copy(update={"batch_norm": True})}))
-
-
-@pytest.mark.parametrize("table", [MixTable(mixup=0.4), MixTable(cutmix=1.0)])
-def test_mixing_blends_images_and_targets_by_the_same_share(table: MixTable) -> None:
-    images = torch.zeros(8, 1, 16, 16)
-    images[4:] = 1
-    targets = torch.tensor([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4)
-    mixed, (blended,) = mix(images, (targets,), table, torch.Generator().manual_seed(1))
-    torch.testing.assert_close(mixed.mean((1, 2, 3)), blended[:, 1])
-    torch.testing.assert_close(blended.sum(1), torch.ones(8))
-    assert ((blended > 0) & (blended < 1)).any()
-    same, _ = mix(images, (targets,), MixTable(), torch.Generator())
-    assert same is images
 
 
 def test_minutes_end_a_call_and_the_next_goes_on(data: Path, tmp_path: Path) -> None:
