@@ -15,6 +15,7 @@ FLOORS = {
     "crop": 2, "frames": 2, "images": 2, "film": 2, "media": 2, "runtime": 2, "metrics": 2, "stamps": 2, "draw": 2,
     "sinks": 2, "film_sink": 2, "assign": 2, "cuts": 2,
     "detect": 3, "classify": 3, "track": 3, "smooth": 3, "episodes": 3, "episode_sink": 3, "timeline": 3,
+    "timeline_scene": 3, "timeline_sink": 3,
     "analyzer": 4, "stream": 4,
     "data": 5, "train": 5, "evaluate": 5, "serve": 5,
     "live": 5, "hud": 5, "window": 5,

@@ -39,7 +39,9 @@ from mien.live import Live
 from mien.media import find_sources
 from mien.models import load as load_model
 from mien.sinks import columns, open_table
-from mien.timeline import Timeline, draw_timeline, save_timeline
+from mien.timeline import Timeline
+from mien.timeline_scene import draw_timeline
+from mien.timeline_sink import save_timeline
 from mien.train.recipe import Recipe, read
 from mien.train.run_folder import RunFolder
 from mien.train.start import head_note, start

@@ -15,7 +15,9 @@ from mien.episodes import Episode
 from mien.errors import InputError
 from mien.faces import Faces
 from mien.labels import LABELS
-from mien.timeline import BINS, MAX_LANES, Timeline, clock, draw_timeline, save_timeline
+from mien.timeline import BINS, Timeline
+from mien.timeline_scene import MAX_LANES, clock, draw_timeline
+from mien.timeline_sink import save_timeline
 
 
 def shown(person: int, label: str, onset: float, offset: float) -> Episode:

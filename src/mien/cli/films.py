@@ -68,7 +68,8 @@ def watch(source: Source, analyzer: Analyzer, wish: Wish, rows: FacesTable | Non
     from mien.film_sink import save_film
     from mien.media import open_frames
     from mien.stream import Stream
-    from mien.timeline import Timeline, save_timeline
+    from mien.timeline import Timeline
+    from mien.timeline_sink import save_timeline
 
     done = Watched()
     try:
@@ -137,7 +138,8 @@ def _people(
     table.add_column("episodes")
     shown: dict[int, list[str]] = {}
     for episode in sorted(episodes, key=lambda e: e.onset):
-        shown.setdefault(episode.id, []).append(f"{episode.label} {episode.onset:.1f}-{episode.offset:.1f} s")
+        onset, offset = round(episode.onset, 3), round(episode.offset, 3)  # as files have them
+        shown.setdefault(episode.id, []).append(f"{episode.label} {onset:.1f}-{offset:.1f} s")
     people = sorted(timeline.people())
     for person in people:
         mean = timeline.mean(person)

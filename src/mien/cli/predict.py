@@ -92,7 +92,7 @@ def predict(
     from mien.episode_sink import check_episodes
     from mien.media import find_sources
     from mien.sinks import open_table
-    from mien.timeline import check_timeline
+    from mien.timeline_sink import check_timeline
 
     for value, name in ((max_fps, "--max-fps"), (fps, "--fps")):
         if value is not None and value <= 0:

@@ -120,7 +120,8 @@ def read(order: Order) -> Iterator[dict[str, Any]]:
     from mien.episode_sink import save_episodes
     from mien.sinks import open_table
     from mien.stream import Stream
-    from mien.timeline import Timeline, save_timeline
+    from mien.timeline import Timeline
+    from mien.timeline_sink import save_timeline
 
     if hasattr(os, "nice"):
         os.nice(5)  # who watches live comes first
