@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.errors import MienError
-from mien.train.nets import to_input
+from mien.train.nets import normalise, resize
 
 
 def find_device(name: str) -> str:
@@ -47,11 +47,19 @@ def _cpu_has_bfloat16() -> bool:
 
 
 @torch.no_grad()
+def look(net: nn.Module, images: Tensor, size: int, device: str) -> Tensor:
+    """Label logits `(b, k)` float32, computed in mixed precision, for images `(b, 1, S, S)` in 0..1; all on the
+    device."""
+    x = normalise(resize(images, size)).contiguous(memory_format=torch.channels_last)
+    with mixed_precision(device):
+        logits: Tensor = net(x)[0]
+    return logits.float()
+
+
 def predict_logits(net: nn.Module, images: NDArray[np.uint8], size: int, device: str) -> Tensor:
     """Label logits `(n, 7)` float32 on the CPU for grey uint8 crops `(n, S, S)`, in mixed precision."""
     out = []
     for first in range(0, len(images), 512):
-        x = to_input(torch.from_numpy(images[first : first + 512]).to(device), size)
-        with mixed_precision(device):
-            out.append(net(x.contiguous(memory_format=torch.channels_last))[0].float().cpu())
+        crops = torch.from_numpy(images[first : first + 512]).to(device)
+        out.append(look(net, crops.unsqueeze(1).float() / 255, size, device).cpu())
     return torch.cat(out)

@@ -73,7 +73,7 @@ def serve(material: Material, recipe: Recipe, world: World, teachers: Teachers |
         retaken = None if retaken is None else np.concatenate([retaken, retaken])
     targets = make_targets(train, recipe.optim)
     if teachers:
-        targets = targets.mixed(teachers.say_once(train), recipe.optim.distillation)
+        targets = targets.mixed(teachers.say_once(train.images, targets.votes), recipe.optim.distillation)
     return Batches(train, targets, recipe.optim.batch_size, world, retaken, recipe.data.retaken_share)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,7 @@ from torch import Tensor
 
 from mien.data.prepared import PreparedSet
 from mien.train.augment import augment
-from mien.train.device import mixed_precision
-from mien.train.nets import normalise, resize
+from mien.train.device import look, predict_logits
 from mien.train.recipe import Recipe
 from mien.train.run_folder import RunFolder
 from mien.train.targets import named_shares
@@ -63,50 +61,40 @@ class Teachers:
             net.requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._joint: Joint | None = None
         if recipe.optim.teachers_see_votes:
-            taught = (
-                self._plain(validation) if recipe.optim.teach_views == "plain" else self._augmented(validation, recipe)
-            )
+            images, plain = validation.images, recipe.optim.teach_views == "plain"
+            taught = self._plain(images) if plain else self._augmented(images, recipe)
             votes = torch.from_numpy(named_shares(validation.votes)).to(device)
             self._joint = Joint(votes, taught, validation.labels)
 
     def say(self, images: Tensor, votes: Tensor, draws: torch.Generator) -> Tensor:
         """What one of them, drawn at random, says of images `(b, 1, S, S)` in 0..1, `(b, k)`, joined with the shares
         of the images' votes `(b, 8)` where they see them. Over many steps that is their mean, at the cost of one."""
-        return self._joined(self._look(images, draws), votes)
+        return self._joined(self._one(images, draws), votes)
 
-    def say_once(self, rows: PreparedSet) -> NDArray[np.float32]:
-        """What they all say of every row's image and its mirror image on the average, `(n, k)`, joined likewise."""
-        said: NDArray[np.float32] = self._joined(self._plain(rows), self._votes(rows)).cpu().numpy()
-        return said
+    def say_once(self, images: NDArray[np.uint8], votes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What they all say of grey crops `(n, S, S)` and their mirror images on the average, `(n, k)`, joined
+        likewise."""
+        said = self._joined(self._plain(images), torch.from_numpy(votes).to(self._device))
+        taught: NDArray[np.float32] = said.cpu().numpy()
+        return taught
 
     def _joined(self, taught: Tensor, votes: Tensor) -> Tensor:
         return self._joint(votes, taught) if self._joint else taught
 
-    def _plain(self, rows: PreparedSet) -> Tensor:
-        return torch.cat([(self._look(x) + self._look(x.flip(3))) / 2 for x in self._batches(rows)])
+    def _plain(self, images: NDArray[np.uint8]) -> Tensor:
+        views = images, np.ascontiguousarray(images[..., ::-1])
+        said = [predict_logits(net, view, size, self._device).softmax(1) for net, size in self._nets for view in views]
+        return torch.stack(said).mean(0).to(self._device)
 
-    def _augmented(self, rows: PreparedSet, recipe: Recipe) -> Tensor:
+    def _augmented(self, images: NDArray[np.uint8], recipe: Recipe) -> Tensor:
         draws = torch.Generator(self._device).manual_seed(recipe.seed)
-        size, table = recipe.model.input_size, recipe.augment
-        return torch.cat([self._look(augment(x, size, table, draws), draws) for x in self._batches(rows)])
-
-    def _votes(self, rows: PreparedSet) -> Tensor:
-        return torch.from_numpy(named_shares(rows.votes)).to(self._device)
-
-    def _batches(self, rows: PreparedSet) -> Iterator[Tensor]:
-        for images in torch.split(torch.from_numpy(rows.images), 128):
-            yield images.to(self._device).unsqueeze(1).float() / 255
-
-    @torch.no_grad()
-    def _look(self, images: Tensor, draws: torch.Generator | None = None) -> Tensor:
-        """The mean of all, or what one says that is drawn."""
-        nets = self._nets
-        if draws is not None:
-            chosen = int(torch.randint(len(nets), (), generator=draws, device=self._device))
-            nets = nets[chosen : chosen + 1]
         said = []
-        for net, size in nets:
-            x = normalise(resize(images, size)).contiguous(memory_format=torch.channels_last)
-            with mixed_precision(self._device):
-                said.append(net(x)[0].float().softmax(1))
-        return torch.stack(said).mean(0)
+        for crops in torch.split(torch.from_numpy(images), 128):
+            crops = crops.to(self._device).unsqueeze(1).float() / 255
+            said.append(self._one(augment(crops, recipe.model.input_size, recipe.augment, draws), draws))
+        return torch.cat(said)
+
+    def _one(self, images: Tensor, draws: torch.Generator) -> Tensor:
+        drawn = torch.randint(len(self._nets), (), generator=draws, device=self._device)
+        net, size = self._nets[int(drawn)]
+        return look(net, images, size, self._device).softmax(1)
