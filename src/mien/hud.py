@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from mien.live import Status
+from mien.stamps import typeface
 
 Colour = tuple[int, int, int]
 
@@ -52,7 +52,7 @@ def bar(width: int, status: Status, message: str = "") -> NDArray[np.uint8]:
     latency in ms, dropped frames; at the right the message, or the keys as far as there is room."""
     size, height = _font_size(width), bar_height(width)
     canvas = Image.new("RGB", (width, height), _BACK)
-    write, font, middle, pad = ImageDraw.Draw(canvas), _font(size), height / 2, size * 0.8
+    write, font, middle, pad = ImageDraw.Draw(canvas), typeface(size), height / 2, size * 0.8
     if status.recording is not None:
         write.rectangle((0, 0, width, max(1, size // 6)), RED)
     x = pad
@@ -82,7 +82,7 @@ def bar(width: int, status: Status, message: str = "") -> NDArray[np.uint8]:
 def panel(width: int) -> NDArray[np.uint8]:
     """The keys and what they do, `(h, w, 4)` uint8 RGBA, for a window of that width."""
     size = round(_font_size(width) * 1.15)
-    font, row, pad, gap = _font(size), size * 2.1, size * 1.3, size * 1.1
+    font, row, pad, gap = typeface(size), size * 2.1, size * 1.3, size * 1.1
     caps = [max(font.getlength(key) + size, size * 1.6) for key, _, _ in KEYS]
     names = max(font.getlength(name) for _, name, _ in KEYS)
     told = max(font.getlength(text) for _, _, text in KEYS)
@@ -124,7 +124,7 @@ def _numbers(status: Status) -> list[tuple[str, str]]:
 
 def _draw_pill(canvas: Image.Image, x: float, middle: float, size: int, pill: _Pill) -> float:
     """Draw it from `x` on and give where it ends."""
-    font, pad = _font(size), size * 0.6
+    font, pad = typeface(size), size * 0.6
     dot = size * 0.95 if pill.dot else 0.0
     right = x + 2 * pad + dot + font.getlength(pill.text)
     _rounded(canvas, (x, middle - size * 0.78, right, middle + size * 0.78), pill.colour, size * 0.4)
@@ -159,10 +159,3 @@ def _shortened(text: str, room: float, font: ImageFont.FreeTypeFont) -> str:
 
 def _font_size(width: int) -> int:
     return round(min(max(width / 62, 13), 18))
-
-
-@lru_cache(maxsize=16)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's wheels have FreeType
-    return font

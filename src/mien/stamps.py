@@ -158,7 +158,7 @@ def lay(
 @lru_cache(maxsize=4096)
 def text_length(text: str, size: int) -> float:
     """How long words are in that size, in pixels."""
-    return _font(size).getlength(text)
+    return typeface(size).getlength(text)
 
 
 def _lay(picture: Picture, x: int, y: int, stamp: _Stamp) -> None:
@@ -212,11 +212,11 @@ def _framed(small: NDArray[np.uint8], colour: Colour, corner: int, edge: int, le
 
 def _words(text: str, colour: Colour, size: int, anchor: str, part_x: int, part_y: int) -> tuple[_Stamp, ...]:
     """One stamp, or none where nothing of the text can be seen."""
-    x1, y1, x2, y2 = _font(size).getbbox(text, anchor=anchor)
+    x1, y1, x2, y2 = typeface(size).getbbox(text, anchor=anchor)
     left, top = int(x1) - 2, int(y1) - 2  # room for what reaches out of the box by rounding
     mask = Image.new("L", (int(x2) + 3 - left, int(y2) + 3 - top))
     place = part_x / _TEXT_STEPS - left, part_y / _TEXT_STEPS - top
-    ImageDraw.Draw(mask).text(place, text, 255, _font(size), anchor=anchor)
+    ImageDraw.Draw(mask).text(place, text, 255, typeface(size), anchor=anchor)
     seen = mask.getbbox()
     if seen is None:
         return ()
@@ -228,7 +228,8 @@ def _size(stamps: tuple[_Stamp, ...]) -> int:
 
 
 @lru_cache(maxsize=256)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's wheels have FreeType
-    return font
+def typeface(size: int) -> ImageFont.FreeTypeFont:
+    """The font of all that is drawn, `size` pixels high."""
+    loaded = ImageFont.load_default(size)
+    assert isinstance(loaded, ImageFont.FreeTypeFont)  # Pillow's wheels have FreeType
+    return loaded

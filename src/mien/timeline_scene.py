@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImageFont
 
 from mien.draw import colours
 from mien.episodes import MIN_DURATION, Episode
+from mien.stamps import text_length
 from mien.timeline import Timeline
 
 MAX_LANES = 16
@@ -132,7 +132,7 @@ def _episode(scene: Scene, episode: Episode, colour: str, x1: float, x2: float, 
     hint += f", mean probability {episode.mean:.0%}"
     inset = min(1.0, (x2 - x1) / 4)  # neighbours stay apart
     scene.box(x1, top, x2 - inset, top + _STRIP, colour, hint)
-    if text_width(episode.label, 11) + 8 <= x2 - x1:
+    if text_length(episode.label, 11) + 8 <= x2 - x1:
         scene.words.append(Words((x1 + x2) / 2, top + _STRIP / 2, episode.label, "on-colour", "middle", 11))
 
 
@@ -158,13 +158,3 @@ def length(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
     return f"{int(seconds // 60)} min {int(seconds % 60)} s" if minutes < 10 else f"{minutes} min"
-
-
-def text_width(text: str, size: int) -> float:
-    """In pixels."""
-    return float(font(size).getlength(text))
-
-
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """That of the words, `size` pixels high."""
-    return ImageFont.load_default(size)

@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 from mien.episodes import Episode
 from mien.errors import InputError, did_you_mean
 from mien.files import replacing
+from mien.stamps import text_length, typeface
 from mien.timeline import Timeline
-from mien.timeline_scene import LEFT, RIGHT, TOP, WIDTH, Area, Scene, Words, draw_timeline, font, text_width
+from mien.timeline_scene import LEFT, RIGHT, TOP, WIDTH, Area, Scene, Words, draw_timeline
 
 _LEGEND = 660
 """Width of its rows in pixels."""
@@ -58,7 +59,7 @@ def _png(scene: Scene) -> Image.Image:
         *(Words(a.points[1][0] + 5, a.points[1][1] + 6, a.hint, size=12) for a in squares),
     ]:
         place = words.x * scale, words.y * scale
-        draw.text(place, words.text, _LIGHT[words.colour], font(words.size * scale), anchor=anchors[words.anchor])
+        draw.text(place, words.text, _LIGHT[words.colour], typeface(words.size * scale), anchor=anchors[words.anchor])
     return image
 
 
@@ -66,14 +67,14 @@ def _legend(scene: Scene) -> list[Area]:
     """A square for each label, in rows that end at the right; its name goes to the right of it."""
     rows: list[list[tuple[str, str]]] = [[]]
     for entry in scene.legend:
-        if sum(text_width(label, 12) + 31 for label, _ in [*rows[-1], entry]) > _LEGEND:
+        if sum(text_length(label, 12) + 31 for label, _ in [*rows[-1], entry]) > _LEGEND:
             rows.append([])
         rows[-1].append(entry)
     squares = []
     for k, row in enumerate(rows):
         at, y = float(WIDTH - RIGHT), 18 + 18 * k
         for label, colour in reversed(row):
-            at -= round(text_width(label, 12)) + 17
+            at -= round(text_length(label, 12)) + 17
             squares.append(Area([(at, y), (at + 12, y), (at + 12, y + 12), (at, y + 12)], colour, label))
             at -= 14
     return squares

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from mien.crop import crop_faces
 from mien.draw import colours
 from mien.evaluate.occlusion import OcclusionMap, heat
 from mien.faces import Faces
 from mien.models import CropGeometry
+from mien.stamps import typeface
 
 _PAPER, _INK, _PALE, _TRACK = (19, 21, 26), (255, 255, 255), (172, 178, 188), (45, 49, 57)
 _FACE, _PAD, _TEXT, _LEGEND = 288, 28, 340, 84
@@ -55,21 +56,21 @@ def _words(
     likeliest = sorted(np.argsort(-probs, kind="stable")[:_BARS].tolist())
     labels, shares, tones = [faces.label_names[k] for k in likeliest], probs[likeliest], colours(faces.label_names)
     write = ImageDraw.Draw(sheet)
-    write.text((x, y + 14), f"face {row + 1}", _PALE, _font(_SMALL), anchor="lm")
+    write.text((x, y + 14), f"face {row + 1}", _PALE, typeface(_SMALL), anchor="lm")
     title = f"{found.label} {found.probability:.0%}"
-    write.text((x, y + 44), title, tones[found.label], _font(_LARGE), anchor="lm")
-    names = max(_font(_SMALL).getlength(label) for label in labels)
+    write.text((x, y + 44), title, tones[found.label], typeface(_LARGE), anchor="lm")
+    names = max(typeface(_SMALL).getlength(label) for label in labels)
     start, bars = x + names + 14, _TEXT - names - 14 - 52
     for k, (label, share) in enumerate(zip(labels, shares.tolist(), strict=True)):
         middle = y + 84 + 22 * k
         tone = _INK if label == found.label else _PALE
-        write.text((x, middle), label, tone, _font(_SMALL), anchor="lm")
+        write.text((x, middle), label, tone, typeface(_SMALL), anchor="lm")
         _bar(sheet, (start, middle), bars, _TRACK)
         if share * bars >= 3:
             _bar(sheet, (start, middle), share * bars, tones[label])
-        write.text((x + _TEXT, middle), f"{share:.0%}", tone, _font(_SMALL), anchor="rm")
+        write.text((x + _TEXT, middle), f"{share:.0%}", tone, typeface(_SMALL), anchor="rm")
     for line, text in enumerate(_sentence(found, geometry)):
-        write.text((x, y + 250 + 22 * line), text, _INK, _font(_SMALL), anchor="lm")
+        write.text((x, y + 250 + 22 * line), text, _INK, typeface(_SMALL), anchor="lm")
 
 
 def _sentence(found: OcclusionMap, geometry: CropGeometry) -> tuple[str, str]:
@@ -93,10 +94,10 @@ def _legend(sheet: Image.Image) -> None:
         (_PAD + width // 2, "mm", "full at the face's largest change"),
         (_PAD + width, "rm", "covered, it falls"),
     ):
-        write.text((x, y + 34), text, _PALE, _font(_SMALL), anchor=anchor)
+        write.text((x, y + 34), text, _PALE, typeface(_SMALL), anchor=anchor)
     x = 3 * _PAD + 2 * _FACE
-    write.text((x, y + 7), "Occlusion sensitivity", _PALE, _font(_SMALL), anchor="lm")
-    write.text((x, y + 34), "Zeiler and Fergus 2014", _PALE, _font(_SMALL), anchor="lm")
+    write.text((x, y + 7), "Occlusion sensitivity", _PALE, typeface(_SMALL), anchor="lm")
+    write.text((x, y + 34), "Zeiler and Fergus 2014", _PALE, typeface(_SMALL), anchor="lm")
 
 
 def _bar(sheet: Image.Image, start: tuple[float, float], width: float, colour: tuple[int, int, int]) -> None:
@@ -110,7 +111,3 @@ def _rounded(width: int, height: int, radius: int) -> Image.Image:
     corner = (width * _FINER - 1, height * _FINER - 1)
     ImageDraw.Draw(mask).rounded_rectangle((0, 0, *corner), radius * _FINER, 255)
     return mask.reduce(_FINER)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
