@@ -25,10 +25,10 @@ from rich.table import Table
 from speed import Peer
 
 from mien import metrics, models
-from mien.classify import Classifier
 from mien.data import prepared
 from mien.labels import FER2013_ORDER, LABELS
 from mien.provenance import provenance
+from mien.vision.classify import Classifier
 
 SPLITS = {"validation": "PublicTest", "test": "PrivateTest"}
 PEER_COLUMNS = [FER2013_ORDER.index(label) for label in LABELS]

@@ -26,7 +26,7 @@ from rich.progress import track
 from scenes import background, paste
 from skimage import data
 
-from mien.film_sink import save_film
+from mien.output.video import save_film
 from mien.provenance import provenance
 
 FPS = 5

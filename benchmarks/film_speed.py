@@ -38,15 +38,15 @@ from speed import Peer
 
 import mien
 from mien import models
-from mien.cuts import CutDetector
-from mien.detect import MienDetector
-from mien.draw import annotate
-from mien.film_sink import save_film
-from mien.media import Source, open_film, open_frames
+from mien.media.sources import Source, open_film, open_frames
+from mien.output.annotate import annotate
+from mien.output.video import save_film
 from mien.provenance import provenance
-from mien.smooth import Smoother, quality
 from mien.stream import Stream
-from mien.track import Tracker, appearance
+from mien.tracking.shots import CutDetector
+from mien.tracking.smoother import Smoother, quality
+from mien.tracking.tracker import Tracker, appearance
+from mien.vision.detect import MienDetector
 
 FPS = 30
 SIZES = ((640, 480), (1280, 720))

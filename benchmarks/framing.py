@@ -1,4 +1,4 @@
-"""Where do faces lie in FER2013? The measurement behind the template of `mien.crop`.
+"""Where do faces lie in FER2013? The measurement behind the template of `mien.vision.crop`.
 
     python benchmarks/framing.py --data sets/fer2013
 
@@ -16,7 +16,7 @@ import numpy as np
 from rich.progress import track
 
 from mien.data import prepared
-from mien.detect import DETECTORS, load_detector
+from mien.vision.detect import DETECTORS, load_detector
 
 ENLARGE, MARGIN, MIN_SCORE = 4, 16, 0.75
 

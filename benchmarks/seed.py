@@ -25,11 +25,11 @@ from mien.data import prepared
 from mien.data.prepared import PreparedSet
 from mien.errors import DataError, MienError
 from mien.provenance import provenance
-from mien.train.device import predict_logits
-from mien.train.material import doubled
-from mien.train.nets import Network
-from mien.train.recipe import Recipe, read
-from mien.train.run_folder import RunFolder
+from mien.training.device import predict_logits
+from mien.training.expression.data import doubled
+from mien.training.expression.net import Network
+from mien.training.recipe import Recipe, read
+from mien.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

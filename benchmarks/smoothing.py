@@ -10,7 +10,7 @@ FER+ annotators chose, so that the truth is one. Between frames the face moves, 
 landmarks drift and tremble, noise is added; for moments it is blurred, or not detected at all.
 
 Compared are the probabilities of each frame alone, moving averages of them, exponential averages of their
-logarithms, and `mien.smooth.Smoother`, each by
+logarithms, and `mien.tracking.smoother.Smoother`, each by
     accuracy   share of frames with a face that are read as the expression shown,
     flicker    changes of label per minute beyond those of the truth,
     delay      milliseconds after a change at which it is half as often right as it is when settled,
@@ -37,14 +37,14 @@ from rich.progress import track
 from rich.table import Table
 
 from mien import models
-from mien.classify import Classifier
-from mien.crop import crop_faces
 from mien.data import prepared
 from mien.faces import Faces
 from mien.labels import LABELS, VOTE_LABELS
 from mien.metrics import ferplus_targets
 from mien.provenance import provenance
-from mien.smooth import TIME_CONSTANT, Smoother, quality
+from mien.tracking.smoother import TIME_CONSTANT, Smoother, quality
+from mien.vision.classify import Classifier
+from mien.vision.crop import crop_faces
 
 FPS, SECONDS = 25, 20.0
 FRAMES = int(FPS * SECONDS)

@@ -5,7 +5,7 @@
 People move through a frame of 1280x720 in seconds, not frames; what a detector would say of them is generated with
 its usual faults: boxes that tremble, faces missed now and then or for a while, lower scores and foreign looks for
 people partly hidden, nothing at all for people more than half hidden, false alarms. Looks are vectors that stand for
-`mien.track.appearance`: the same person's have cosines around 0.75, two people's around 0.3.
+`mien.tracking.tracker.appearance`: the same person's have cosines around 0.75, two people's around 0.3.
 
 Counted over visible people (at least half of the face to be seen): id switches, IDF1 (Ristani et al. 2016,
 "Performance measures and a data set for multi-target, multi-camera tracking") and MOTA (Bernardin & Stiefelhagen
@@ -32,10 +32,10 @@ from rich.console import Console
 from rich.progress import track as bar
 from rich.table import Table
 
-from mien.assign import assign
 from mien.faces import Faces
 from mien.provenance import provenance
-from mien.track import MAX_GAP, Tracker
+from mien.tracking.assignment import assign
+from mien.tracking.tracker import MAX_GAP, Tracker
 
 WIDTH, HEIGHT = 1280, 720
 LOOK_DIMENSIONS = 48

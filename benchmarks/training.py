@@ -35,9 +35,9 @@ from torch.utils.data import DataLoader, Dataset
 from mien.data import prepared
 from mien.data.prepared import PreparedSet
 from mien.provenance import provenance
-from mien.train.fit import fit
-from mien.train.nets import build, normalise
-from mien.train.recipe import Recipe, read
+from mien.training.expression.net import build, normalise
+from mien.training.fit import fit
+from mien.training.recipe import Recipe, read
 
 
 class Faces(Dataset[tuple[Tensor, int]]):

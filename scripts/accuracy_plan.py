@@ -14,10 +14,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mien.train.device import find_device
-from mien.train.fit import fit
-from mien.train.recipe import read
-from mien.train.run_folder import Epoch, RunFolder, best
+from mien.training.device import find_device
+from mien.training.fit import fit
+from mien.training.recipe import read
+from mien.training.run_folder import Epoch, RunFolder, best
 
 STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "teacher-1": ("teacher", ()),

@@ -19,7 +19,7 @@ from typing import Any
 from cards import write_card
 
 from mien import models
-from mien.evaluate.detection_scores import DetectionScores, DetectorScores
+from mien.evaluation.detection.scores import DetectionScores, DetectorScores
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "src" / "mien" / "weights" / "detector"

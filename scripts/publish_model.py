@@ -19,9 +19,9 @@ from rich.progress import track
 
 from mien import models
 from mien.data import prepared
-from mien.evaluate.plots import save_confusion, save_reliability
-from mien.evaluate.run import evaluate
-from mien.evaluate.scores import Scores
+from mien.evaluation.expression.plots import save_confusion, save_reliability
+from mien.evaluation.expression.run import evaluate
+from mien.evaluation.expression.scores import Scores
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS, IMAGES = ROOT / "src" / "mien" / "weights", ROOT / "docs" / "images"

@@ -20,7 +20,7 @@ from mien.labels import (
     ordered,
     split,
 )
-from mien.sinks import COLUMNS, columns
+from mien.output.tables import COLUMNS, columns
 
 
 def test_there_is_one_order_of_seven_and_all_others_are_permutations_of_it() -> None:

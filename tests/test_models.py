@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from mien import models
-from mien.classify import Classifier
 from mien.errors import ModelError
 from mien.labels import LABELS
 from mien.models import Card
+from mien.vision.classify import Classifier
 
 
 @pytest.fixture

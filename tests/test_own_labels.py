@@ -23,28 +23,28 @@ from serving import Server, asked, heard, jpeg, serving
 
 from mien import load
 from mien.analyzer import Analyzer
-from mien.classify import Classifier
 from mien.data import prepared
-from mien.data.prepare import prepare
-from mien.draw import COLOURS, annotate, colours
-from mien.episode_sink import save_episodes
-from mien.episodes import EpisodeFinder
+from mien.data.preparation import prepare
 from mien.errors import DataError, InputError
-from mien.evaluate.portraits import chosen
-from mien.evaluate.scores import read_scores
+from mien.evaluation.expression.portraits import chosen
+from mien.evaluation.expression.scores import read_scores
 from mien.faces import Faces
-from mien.frames import Frame
 from mien.labels import LABELS
-from mien.live import Live
-from mien.media import find_sources
+from mien.live.session import Live
+from mien.media.frames import Frame
+from mien.media.sources import find_sources
 from mien.models import load as load_model
-from mien.sinks import columns, open_table
-from mien.timeline import Timeline
-from mien.timeline_scene import draw_timeline
-from mien.timeline_sink import save_timeline
-from mien.train.recipe import Recipe, read
-from mien.train.run_folder import RunFolder
-from mien.train.start import head_note, start
+from mien.output.annotate import COLOURS, annotate, colours
+from mien.output.episodes import save_episodes
+from mien.output.tables import columns, open_table
+from mien.output.timeline.bins import Timeline
+from mien.output.timeline.layout import draw_timeline
+from mien.output.timeline.render import save_timeline
+from mien.tracking.episodes import EpisodeFinder
+from mien.training.recipe import Recipe, read
+from mien.training.run_folder import RunFolder
+from mien.training.start import head_note, start
+from mien.vision.classify import Classifier
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -417,7 +417,7 @@ def finetune() -> Recipe:
 
 
 def test_the_label_head_keeps_what_both_know(finetune: Recipe) -> None:
-    from mien.train.nets import build
+    from mien.training.expression.net import build
 
     more = (*LABELS, "contempt")
     whole, net = build(finetune.model), build(finetune.model, more)
@@ -437,7 +437,7 @@ def test_the_label_head_keeps_what_both_know(finetune: Recipe) -> None:
 
 
 def test_a_run_of_other_labels_can_begin_another(place: Path, finetune: Recipe) -> None:
-    from mien.train.nets import build
+    from mien.training.expression.net import build
 
     recipe = finetune.model_copy(update={"init": str(place / "run")})
     net = build(recipe.model, ("happy", "tired"))

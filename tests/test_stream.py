@@ -16,7 +16,7 @@ from PIL import Image
 
 import mien
 from mien.errors import InputError
-from mien.frames import Frame
+from mien.media.frames import Frame
 
 ROOT = Path(__file__).parents[1]
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from mien.analyzer import Analyzer, load
     from mien.errors import MienError
     from mien.faces import Faces
-    from mien.frames import Frame
     from mien.labels import LABELS
+    from mien.media.frames import Frame
     from mien.stream import Stream
 
 __all__ = ["LABELS", "Analyzer", "Faces", "Frame", "MienError", "Stream", "__version__", "load"]
@@ -26,7 +26,7 @@ __all__ = ["LABELS", "Analyzer", "Faces", "Frame", "MienError", "Stream", "__ver
 _HOMES = {
     "Analyzer": "mien.analyzer",
     "Faces": "mien.faces",
-    "Frame": "mien.frames",
+    "Frame": "mien.media.frames",
     "LABELS": "mien.labels",
     "MienError": "mien.errors",
     "Stream": "mien.stream",

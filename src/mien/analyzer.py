@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import models
-from mien.classify import Classifier
-from mien.detect import Detector, load_detector
 from mien.faces import Faces
-from mien.images import check_image, read_image
+from mien.media.images import check_image, read_image
+from mien.vision.classify import Classifier
+from mien.vision.detect import Detector, load_detector
 
 if TYPE_CHECKING:
     from mien.stream import Stream
@@ -56,7 +56,8 @@ class Analyzer:
     ) -> Stream:
         """The faces in a film, a stream, a camera or many pictures, frame by frame; people keep their ids.
 
-        `source` and the choice of frames are those of `mien.media.open_frames`; None is for frames that are pushed.
+        `source` and the choice of frames are those of `mien.media.sources.open_frames`; None is for frames that are
+        pushed.
         With `smoothing` probabilities are filtered over time, and `raw_probs` are those of each frame alone.
         `workers` frames are read at the same time. Streams share this analyzer without disturbing each other.
 
@@ -65,7 +66,7 @@ class Analyzer:
 
         Raises InputError when the source cannot be opened, and, after all that could be read, when it is damaged.
         """
-        from mien.media import open_frames
+        from mien.media.sources import open_frames
         from mien.stream import Stream
 
         frames = None

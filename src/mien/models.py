@@ -18,7 +18,7 @@ DEFAULT = "base"
 
 
 class CropGeometry(BaseModel):
-    """Where a face lies in the network's input; `mien.crop` brings every face there."""
+    """Where a face lies in the network's input; `mien.vision.crop` brings every face there."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     landmarks: tuple[tuple[float, float], ...] = Field(
@@ -65,7 +65,7 @@ class Card(BaseModel):
     temperature: float = Field(default=1.0, gt=0)
     """Probabilities = softmax(logits / temperature) (Guo et al. 2017)."""
     balance: float = 0.0
-    """How far rare labels were given their due after training; see `mien.train.balance`."""
+    """How far rare labels were given their due after training; see `mien.training.expression.logit_adjustment`."""
     favoured: dict[str, float] = {}
     """Label -> nats that were added to its log-odds after training, on top of that."""
     crop: CropGeometry = CropGeometry()

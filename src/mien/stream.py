@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.cuts import CutDetector
 from mien.errors import InputError
 from mien.faces import Faces
-from mien.frames import Closing, Frame, Frames
-from mien.smooth import Smoother, quality
+from mien.media.frames import Closing, Frame, Frames
 from mien.threads import in_order
-from mien.track import Tracker, appearance
+from mien.tracking.shots import CutDetector
+from mien.tracking.smoother import Smoother, quality
+from mien.tracking.tracker import Tracker, appearance
 
 if TYPE_CHECKING:
     from mien.analyzer import Analyzer

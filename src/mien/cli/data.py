@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.table import Table
 
-    from mien.data.audit import Audit
+    from mien.data.auditing.findings import Audit
     from mien.data.prepared import PreparedSet
     from mien.data.splits import Shares
 
@@ -83,11 +83,11 @@ def prepare(
     A run that was interrupted while it looked for faces goes on from there when it is started again.
     """
     from mien.data import prepared
-    from mien.data.folders import folder_labels
-    from mien.data.pictures import Cropper
-    from mien.data.prepare import prepare
-    from mien.detect import load_detector
+    from mien.data.preparation import prepare
+    from mien.data.readers.folders import folder_labels
+    from mien.data.readers.pictures import Cropper
     from mien.labels import LABELS, label_set
+    from mien.vision.detect import load_detector
 
     shares = _shares(split) if split else None
     names = LABELS
@@ -141,10 +141,10 @@ def audit(
 ) -> None:
     """Look for copies, leaks between the splits, contradicting labels, blank images and what is no face."""
     from mien.data import prepared
-    from mien.data.audit import audit
-    from mien.data.audit_page import save_page
-    from mien.detect import load_detector
+    from mien.data.auditing.findings import audit
+    from mien.data.auditing.page import save_page
     from mien.files import replacing
+    from mien.vision.detect import load_detector
 
     if not faces and (detector or detector_weights):
         raise typer.BadParameter("it is used with --faces only", param_hint="--detector")
@@ -199,8 +199,8 @@ def retake(
 ) -> None:
     """Find and crop every face again as in use, so that training can mix what users' pictures will show."""
     from mien.data import prepared
-    from mien.data.retake import retake
-    from mien.detect import load_detector
+    from mien.data.recrop import retake
+    from mien.vision.detect import load_detector
 
     prepared.check_target(target)
     finder = load_detector(detector, detector_weights, threads=1)
@@ -218,7 +218,7 @@ def counts_table(data: PreparedSet) -> Table:
     import numpy as np
     from rich.table import Table
 
-    from mien.data.prepare import FLAGS
+    from mien.data.preparation import FLAGS
     from mien.labels import SPLITS
 
     table = Table("", *SPLITS, "all")

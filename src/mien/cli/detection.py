@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mien.data.photographs import Photograph
-    from mien.evaluate.detection import Contender
-    from mien.evaluate.detection_scores import DetectionScores, Found
+    from mien.evaluation.detection.run import Contender
+    from mien.evaluation.detection.scores import DetectionScores, Found
 
 MOST = 6
 """Detectors that a page has colours for."""
@@ -42,8 +42,8 @@ def evaluate_detectors(names: list[str], data: Path, as_json: bool, target: Path
 
 
 def _contenders(names: list[str]) -> list[Contender]:
-    from mien.detect import DETECTORS
-    from mien.evaluate.detection import contender
+    from mien.evaluation.detection.run import contender
+    from mien.vision.detect import DETECTORS
 
     if twice := [name for i, name in enumerate(names) if name in names[:i]]:
         raise typer.BadParameter(f"{twice[0]} is named twice", param_hint="MODEL...")
@@ -85,7 +85,7 @@ def _held_out(data: Path) -> list[Photograph]:
 
 def _measured(contenders: list[Contender], held_out: list[Photograph], data: Path) -> DetectionScores:
     from mien.data import photographs
-    from mien.evaluate.detection import SPEED_RUNS, SPEED_SIZES, measure, speeds
+    from mien.evaluation.detection.run import SPEED_RUNS, SPEED_SIZES, measure, speeds
 
     with progress("photographs") as bar:
         task = bar.add_task("detecting", total=len(held_out))
@@ -104,7 +104,7 @@ def _measured(contenders: list[Contender], held_out: list[Photograph], data: Pat
 
 
 def _write(scores: DetectionScores, held_out: list[Photograph], target: Path) -> None:
-    from mien.evaluate.detection_report import galleries, pictures, render
+    from mien.evaluation.detection.report import galleries, pictures, render
     from mien.files import replacing
 
     with progress("pictures") as bar:
@@ -154,7 +154,7 @@ def _by_variant(
 ) -> Table:
     from rich.text import Text
 
-    from mien.evaluate.detection_report import GROUPS
+    from mien.evaluation.detection.report import GROUPS
 
     table = _table(scores, title)
     table.add_column("faces", justify="right", style="dim")

@@ -37,7 +37,7 @@ class Check:
 
 def fetch() -> None:
     """Download the YuNet face detector for `--detector yunet`, and print where it lies."""
-    from mien import fetch
+    from mien.vision import fetch
 
     with err.status("downloading YuNet"):
         path = fetch.yunet(retry=True)
@@ -124,7 +124,7 @@ def _wanted_opencv() -> str:
 
 
 def _providers(name: str) -> Check:
-    from mien.runtime import providers
+    from mien.vision.runtime import providers
 
     found = providers()
     return Check(name, "ok" if found else "error", ", ".join(found) or "none; reinstall onnxruntime")
@@ -134,7 +134,7 @@ def _model(name: str) -> Check:
     import numpy as np
 
     from mien import models
-    from mien.classify import Classifier
+    from mien.vision.classify import Classifier
 
     model = models.load()
     card = model.card
@@ -149,7 +149,7 @@ def _model(name: str) -> Check:
 
 
 def _cache(name: str) -> Check:
-    from mien import fetch
+    from mien.vision import fetch
 
     folder = fetch.home()
     try:
@@ -161,8 +161,8 @@ def _cache(name: str) -> Check:
 
 
 def _detector(name: str) -> Check:
-    from mien.detect import MienDetector
     from mien.models import load_detector
+    from mien.vision.detect import MienDetector
 
     model = load_detector()
     MienDetector(model, threads=1)

@@ -14,8 +14,8 @@ from mien.errors import did_you_mean
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mien.evaluate.compare import Difference
-    from mien.evaluate.scores import Scores, Tta
+    from mien.evaluation.expression.compare import Difference
+    from mien.evaluation.expression.scores import Scores, Tta
     from mien.models import Model
 
 _TTA: tuple[Tta, ...] = ("none", "mirror", "crops")
@@ -94,10 +94,10 @@ def evaluate(
 def _measure(
     loaded: dict[str, Model], data: Path, split: str, tta: Tta, robustness: bool
 ) -> tuple[dict[str, Scores], list[Difference]]:
-    from mien.classify import Classifier
     from mien.data import prepared
-    from mien.evaluate.compare import differences
-    from mien.evaluate.run import check_labels, measure_robustness, passes, read, score, unseen
+    from mien.evaluation.expression.compare import differences
+    from mien.evaluation.expression.run import check_labels, measure_robustness, passes, read, score, unseen
+    from mien.vision.classify import Classifier
 
     found, readings = {}, {}
     with progress("images") as bar:
@@ -167,7 +167,7 @@ def _print_tables(found: dict[str, Scores], compared: list[Difference]) -> None:
 
 def _write(scores: Scores, target: Path) -> None:
     from mien.errors import DataError, reason
-    from mien.evaluate import plots
+    from mien.evaluation.expression import plots
 
     try:
         target.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from mien.cli.console import note, out, progress
 from mien.cli.options import DetectorName, DetectorWeights, ModelName
 
 if TYPE_CHECKING:
-    from mien.evaluate.occlusion import OcclusionMap
+    from mien.evaluation.expression.occlusion import OcclusionMap
     from mien.faces import Faces
     from mien.models import CropGeometry
 
@@ -34,10 +34,10 @@ def explain(
     is right.
     """
     from mien.analyzer import load
-    from mien.crop import crop_faces
     from mien.errors import InputError
-    from mien.evaluate.occlusion import WINDOWS, occlusion_maps
-    from mien.images import read_image
+    from mien.evaluation.expression.occlusion import WINDOWS, occlusion_maps
+    from mien.media.images import read_image
+    from mien.vision.crop import crop_faces
 
     pixels = read_image(image)
     analyzer = load(model, detector, detector_weights)
@@ -57,7 +57,7 @@ def explain(
     if save is not None:
         from PIL import Image
 
-        from mien.evaluate.occlusion_sheet import draw_sheet
+        from mien.evaluation.expression.occlusion_sheet import draw_sheet
         from mien.files import replacing
 
         picture, numbers = (save / f"{image.stem}-explained{suffix}" for suffix in (".png", ".json"))
@@ -70,7 +70,7 @@ def explain(
 
 def _content(faces: Faces, maps: list[OcclusionMap], geometry: CropGeometry) -> dict[str, Any]:
     """The frame as `mien predict --json` has it, with the method, and a map for each face."""
-    from mien.evaluate.occlusion import CELLS, METHOD, WINDOW
+    from mien.evaluation.expression.occlusion import CELLS, METHOD, WINDOW
 
     content = faces.to_dict()
     content["method"] = {"name": METHOD, "cells": CELLS, "window": WINDOW}

@@ -21,11 +21,11 @@ from mien.errors import InputError, MienError
 
 if TYPE_CHECKING:
     from mien.analyzer import Analyzer
-    from mien.episodes import Episode
-    from mien.frames import Frames
-    from mien.media import RawVideo, Source
-    from mien.sinks import Table as FacesTable
-    from mien.timeline import Timeline
+    from mien.media.frames import Frames
+    from mien.media.sources import RawVideo, Source
+    from mien.output.tables import Table as FacesTable
+    from mien.output.timeline.bins import Timeline
+    from mien.tracking.episodes import Episode
 
 
 _EPISODES = 4
@@ -62,14 +62,14 @@ def watch(source: Source, analyzer: Analyzer, wish: Wish, rows: FacesTable | Non
 
     Prints one JSON object per frame, or a table of people at the end.
     """
-    from mien.draw import annotate
-    from mien.episode_sink import save_episodes
-    from mien.episodes import EpisodeFinder
-    from mien.film_sink import save_film
-    from mien.media import open_frames
+    from mien.media.sources import open_frames
+    from mien.output.annotate import annotate
+    from mien.output.episodes import save_episodes
+    from mien.output.timeline.bins import Timeline
+    from mien.output.timeline.render import save_timeline
+    from mien.output.video import save_film
     from mien.stream import Stream
-    from mien.timeline import Timeline
-    from mien.timeline_sink import save_timeline
+    from mien.tracking.episodes import EpisodeFinder
 
     done = Watched()
     try:

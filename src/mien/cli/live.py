@@ -16,8 +16,8 @@ from mien.cli.stopping import stopping
 from mien.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
-    from mien.live import Live, View
-    from mien.media import Source
+    from mien.live.session import Live, View
+    from mien.media.sources import Source
 
 
 def live(
@@ -45,8 +45,8 @@ def live(
         raise MissingExtraError("the live window", "live")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # its greeting on standard output
     from mien.analyzer import load
-    from mien.live import Live
-    from mien.window import Window, display
+    from mien.live.session import Live
+    from mien.live.window import Window, display
 
     found = _one(source)
     with display():
@@ -75,7 +75,7 @@ def live(
 
 
 def _one(name: str) -> Source:
-    from mien.media import find_sources
+    from mien.media.sources import find_sources
 
     found, problems = find_sources([name])
     if problems:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from mien.analyzer import Analyzer
     from mien.faces import Faces
-    from mien.media import Source
-    from mien.sinks import Table as FacesTable
+    from mien.media.sources import Source
+    from mien.output.tables import Table as FacesTable
 
 JPEG = {".jpg", ".jpeg", ".jpe", ".jfif"}
 
@@ -39,7 +39,7 @@ class Pictures:
 
     def read(self, found: Sequence[Source], rows: FacesTable | None, targets: Mapping[Source, Path]) -> list[MienError]:
         """Read pictures, add their rows, and save them annotated where they have a target; gives what failed."""
-        from mien.images import read_image
+        from mien.media.images import read_image
 
         def read(image: Source) -> Faces | MienError:
             try:
@@ -107,7 +107,7 @@ def _table() -> Table:
 def _save(target: Path, image: NDArray[np.uint8], faces: Faces, min_confidence: float) -> None:
     from PIL import Image
 
-    from mien.draw import annotate
+    from mien.output.annotate import annotate
 
     annotated = Image.fromarray(annotate(image, faces, min_confidence))
     with replacing(target, str(target)) as part:

@@ -18,7 +18,7 @@ from mien.cli.pictures import JPEG, Pictures
 from mien.errors import InputError, MienError
 
 if TYPE_CHECKING:
-    from mien.media import RawVideo, Source
+    from mien.media.sources import RawVideo, Source
 
 _FILMS = "Films and streams"
 
@@ -89,10 +89,10 @@ def predict(
     lists it at the end and exits with 1. Ctrl-C ends a film early, and its files well.
     """
     from mien.analyzer import load
-    from mien.episode_sink import check_episodes
-    from mien.media import find_sources
-    from mien.sinks import open_table
-    from mien.timeline_sink import check_timeline
+    from mien.media.sources import find_sources
+    from mien.output.episodes import check_episodes
+    from mien.output.tables import open_table
+    from mien.output.timeline.render import check_timeline
 
     for value, name in ((max_fps, "--max-fps"), (fps, "--fps")):
         if value is not None and value <= 0:
@@ -151,7 +151,7 @@ def _give_up(failures: list[MienError]) -> None:
 
 
 def _raw(size: str | None, fps: float | None) -> RawVideo | None:
-    from mien.media import RawVideo
+    from mien.media.sources import RawVideo
 
     if size is None and fps is None:
         return None

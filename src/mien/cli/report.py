@@ -12,12 +12,12 @@ from mien.cli.console import note, out, progress
 from mien.errors import DataError
 
 if TYPE_CHECKING:
-    from mien.classify import Classifier
     from mien.data.prepared import PreparedSet
-    from mien.evaluate.report import Measured
-    from mien.evaluate.scores import Scores
-    from mien.evaluate.training_log import TrainingLog
+    from mien.evaluation.expression.report import Measured
+    from mien.evaluation.expression.scores import Scores
+    from mien.evaluation.expression.training_log import TrainingLog
     from mien.models import Model
+    from mien.vision.classify import Classifier
 
 
 def report(
@@ -45,7 +45,7 @@ def report(
     ] = None,
 ) -> None:
     """Write one HTML page that holds all it shows: curves, confusion matrices, calibration, robustness, mistakes."""
-    from mien.evaluate.report import Measured, render
+    from mien.evaluation.expression.report import Measured, render
     from mien.files import replacing
 
     if data is None and (faces or model):
@@ -65,8 +65,8 @@ def report(
 
 
 def _read(sources: list[Path]) -> tuple[list[TrainingLog], list[Scores]]:
-    from mien.evaluate.scores import read_scores
-    from mien.evaluate.training_log import read_training_log
+    from mien.evaluation.expression.scores import read_scores
+    from mien.evaluation.expression.training_log import read_training_log
 
     runs, found = [], []
     for source in sources:
@@ -95,8 +95,8 @@ def _with_pictures(
 ) -> list[Measured]:
     """The scores with faces of the set that they were measured on, and their maps where the network is at hand."""
     from mien import models
-    from mien.classify import Classifier
     from mien.data import prepared
+    from mien.vision.classify import Classifier
 
     with progress("passes") as bar:
         task = bar.add_task("reading the set", total=None)
@@ -118,7 +118,7 @@ def _with_pictures(
 
 def _networks(found: list[Scores], given: Model | None, places: set[Path]) -> list[Model | None]:
     """The network that each of the scores was measured of, None where it is neither given, shipped nor in `places`."""
-    from mien.evaluate.portraits import find_model
+    from mien.evaluation.expression.portraits import find_model
 
     wanted = [str(scores.provenance.get("weights_sha256")) for scores in found]
     if given is not None and given.card.sha256 not in wanted:
@@ -133,7 +133,7 @@ def _networks(found: list[Scores], given: Model | None, places: set[Path]) -> li
 
 
 def _passes(scores: Scores, rows: list[int]) -> int:
-    from mien.evaluate.occlusion import WINDOWS
+    from mien.evaluation.expression.occlusion import WINDOWS
 
     return WINDOWS * (len(scores.mistakes) + len(scores.examples) + len(rows))
 
@@ -141,8 +141,8 @@ def _passes(scores: Scores, rows: list[int]) -> int:
 def _illustrated(
     scores: Scores, data: PreparedSet, classifier: Classifier | None, rows: list[int], step: Callable[[int], object]
 ) -> Measured:
-    from mien.evaluate.portraits import chosen, gallery
-    from mien.evaluate.report import Measured
+    from mien.evaluation.expression.portraits import chosen, gallery
+    from mien.evaluation.expression.report import Measured
 
     wished = chosen(rows, data, classifier) if classifier else []
     return Measured(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from mien.evaluate.scores import TTA_WORDS
+from mien.evaluation.expression.scores import TTA_WORDS
 
 if TYPE_CHECKING:
-    from mien.evaluate.scores import Robustness, Scores
+    from mien.evaluation.expression.scores import Robustness, Scores
 
 
 def summary_table(scores: Scores) -> Table:
@@ -99,7 +99,7 @@ def robustness_table(name: str, robustness: Robustness) -> Table:
 
 def comparison_table(found: Sequence[Scores]) -> Table:
     """Several models side by side, the best of each row in bold."""
-    from mien.evaluate.compare import side_by_side
+    from mien.evaluation.expression.compare import side_by_side
 
     table = Table(title=f"{found[0].split}, {found[0].images:,} images", caption=TTA_WORDS[found[0].tta])
     table.add_column()

@@ -16,7 +16,7 @@ _BAR = 10
 
 def bar(label: str, share: float, labels: tuple[str, ...]) -> tuple[Text, Text]:
     """An expression's name and a bar with its probability, in its colour among `labels`."""
-    from mien.draw import colours
+    from mien.output.annotate import colours
 
     colour = "rgb({},{},{})".format(*colours(labels)[label])
     full, empty = ("#", ".") if out.options.ascii_only else ("█", "░")

@@ -25,8 +25,8 @@ from mien.cli.console import err, note, out
 from mien.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from mien.train.recipe import Plan, Recipe
-    from mien.train.run_folder import Epoch, RunFolder
+    from mien.training.recipe import Plan, Recipe
+    from mien.training.run_folder import Epoch, RunFolder
 
 _HEADER = "epoch  size      lr  train loss     acc  valid loss     acc     best  img/s"
 
@@ -49,11 +49,11 @@ def train(
     """Train a network as a recipe says; Ctrl-C stops, --resume goes on. Runs on several devices under torchrun."""
     _need_train_extra("training")
     from mien.data.prepared import load_labels
-    from mien.train.device import find_device
-    from mien.train.fit import fit
-    from mien.train.recipe import Recipe, read
-    from mien.train.run_folder import RunFolder, best
-    from mien.train.start import head_note
+    from mien.training.device import find_device
+    from mien.training.fit import fit
+    from mien.training.recipe import Recipe, read
+    from mien.training.run_folder import RunFolder, best
+    from mien.training.start import head_note
 
     plan = read(recipe, tuple(settings or ()))
     run = RunFolder(folder or Path("runs") / plan.name)
@@ -124,9 +124,9 @@ def export(
     """Write a run's best network, or the mean of several runs', as ONNX with its card, compared with torch and
     calibrated."""
     _need_train_extra("exporting")
-    from mien.train.export import export as export_run
-    from mien.train.recipe import DetectorRecipe
-    from mien.train.run_folder import RunFolder
+    from mien.training.expression.export import export as export_run
+    from mien.training.recipe import DetectorRecipe
+    from mien.training.run_folder import RunFolder
 
     if isinstance(RunFolder(folders[0]).plan(), DetectorRecipe):
         if len(folders) > 1 or int8 or balance or favour:
@@ -163,7 +163,7 @@ def _favoured(text: str) -> tuple[str, float]:
 
 
 def _export_detector(run: Path, data: Path, target: Path | None, name: str | None) -> None:
-    from mien.train.detector.export import export_detector
+    from mien.training.detector.export import export_detector
 
     name = name or (target.stem if target else "detector")
     with err.status("exporting") as status:
@@ -187,7 +187,7 @@ def _leads() -> bool:
 
 
 def _export_int8(weights: Path, data: Path, recipe: Recipe) -> None:
-    from mien.train.quantize import export_int8
+    from mien.training.expression.quantize import export_int8
 
     with err.status("quantising") as status:
         made = export_int8(weights, data, recipe, status.update)
@@ -219,8 +219,8 @@ class _Display:
     """
 
     def __init__(self, recipe: Plan, past: list[Epoch]) -> None:
-        from mien.train.recipe import Recipe
-        from mien.train.schedule import size_at
+        from mien.training.recipe import Recipe
+        from mien.training.schedule import size_at
 
         # The detector's sizes are mixed alike in every epoch.
         self._costs = [
@@ -244,7 +244,7 @@ class _Display:
         self._progress.stop()
 
     def watch(self, epoch: int, done: int, of: int, line: Epoch | None) -> None:
-        """See `mien.train.fit.Watch`."""
+        """See `mien.training.fit.Watch`."""
         if line:
             self._print(line)
             return
@@ -262,7 +262,7 @@ class _Display:
         )
 
     def _print(self, line: Epoch) -> None:
-        from mien.train.run_folder import best
+        from mien.training.run_folder import best
 
         if not self._printed:
             err.print(_HEADER, style="bold", highlight=False, soft_wrap=True)

@@ -6,7 +6,7 @@ import shutil
 from importlib import import_module
 from pathlib import Path
 
-from mien.data.fer_csv import count_usages
+from mien.data.readers.fer_csv import count_usages
 from mien.errors import DataError, FetchError
 from mien.files import replacing
 

@@ -22,10 +22,10 @@ from typing import Any
 import av
 import av.error
 
-from mien.episodes import Episode, EpisodeFinder
 from mien.errors import InputError
-from mien.film import Film, in_one_sentence
-from mien.frames import Frame, Frames, Pick
+from mien.media.frames import Frame, Frames, Pick
+from mien.media.video import Film, in_one_sentence
+from mien.tracking.episodes import Episode, EpisodeFinder
 
 _URL = "file:film"
 _OPTIONS = {
@@ -117,11 +117,11 @@ def look(order: Order) -> dict[str, Any]:
 def read(order: Order) -> Iterator[dict[str, Any]]:
     """Read the film and write all its results; says how far it is, and at last how it ended."""
     from mien.analyzer import load
-    from mien.episode_sink import save_episodes
-    from mien.sinks import open_table
+    from mien.output.episodes import save_episodes
+    from mien.output.tables import open_table
+    from mien.output.timeline.bins import Timeline
+    from mien.output.timeline.render import save_timeline
     from mien.stream import Stream
-    from mien.timeline import Timeline
-    from mien.timeline_sink import save_timeline
 
     if hasattr(os, "nice"):
         os.nice(5)  # who watches live comes first

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mien.errors import InputError
-from mien.frames import Frame
+from mien.media.frames import Frame
 from mien.serve.guard import PROTOCOL
 from mien.serve.pictures import FRAMES, decode
 from mien.serve.problems import Refused, listed

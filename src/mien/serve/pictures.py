@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.errors import InputError
-from mien.images import MAX_SIDE, decode_image
+from mien.media.images import MAX_SIDE, decode_image
 from mien.serve.problems import Refused
 
 #: What viewers send, and what is taken as a picture: formats of browsers, whose decoders are small and well tested.

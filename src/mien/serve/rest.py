@@ -15,16 +15,16 @@ from PIL import Image
 from pydantic import ValidationError
 
 from mien import __version__
-from mien.draw import annotate
-from mien.episode_sink import save_episodes
-from mien.episodes import EpisodeFinder
 from mien.models import Card
+from mien.output.annotate import annotate
+from mien.output.episodes import save_episodes
+from mien.output.tables import open_table
 from mien.serve.pictures import PICTURES, decode
 from mien.serve.problems import Refused, documented, listed
 from mien.serve.service import Service, Shared
 from mien.serve.uploads import safe_name, take_bytes
 from mien.serve.wire import Analysis, Films, Health, analysis, recordings
-from mien.sinks import open_table
+from mien.tracking.episodes import EpisodeFinder
 
 router = APIRouter()
 

@@ -1,0 +1,245 @@
+"""The pictures detectors are measured on: held-out photographs as they are, and reduced, turned and spoilt by plan.
+
+All but the plain ones and their mirror images are laid on a square of `CANVAS` pixels that a scene without a face
+fills, so that no detector reduces them further and a small face is sought where small faces are: in a larger picture.
+One thing varies at a time around a face of `BASE` pixels as it was photographed. Everything hangs on the photograph's
+hash alone.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.photographs import MIRRORED_ORDER, Photograph
+from mien.vision.boxes import turned_boxes, turned_regions
+
+Group = Literal["plain", "kind", "size", "tilt", "condition"]
+Image = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+CANVAS = 320
+BASE = 64.0
+SMALLEST = 24.0
+"""Faces below this many pixels count neither way, except where smaller ones are asked for."""
+SIZES = (10, 16, 24, 32, 64, 128)
+TILTS = (0, 15, 30, 45, 60, 90)
+_JITTER = 16
+"""Pixels either way around the middle of the canvas, lest all faces lie alike on a network's grid."""
+_GAMMA = 2.2
+"""Between grey levels and light, near enough to sRGB."""
+
+
+@dataclass(frozen=True)
+class View:
+    """An `(H, W, 3)` uint8 RGB picture and what is in it: `boxes` (n, 4), `landmarks` (n, 5, 2) and `ignore` (m, 4) as
+    in `Photograph`; faces that are not `counted` (n,) count neither as found nor as missed."""
+
+    pixels: Image
+    boxes: Floats
+    landmarks: Floats
+    ignore: Floats
+    counted: NDArray[np.bool_]
+
+
+Spoil = Callable[[View, np.random.Generator], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of showing every photograph.
+
+    Its largest face is brought to `size` pixels, or where that is None to at most `BASE`; its axis from the eyes to the
+    mouth is turned to `tilt` degrees, one way or the other by its hash, where that is not None; then it is spoilt.
+    """
+
+    group: Group
+    name: str
+    about: str
+    size: float | None = None
+    tilt: float | None = None
+    spoil: Spoil | None = None
+
+
+def views(photograph: Photograph, scenes: Sequence[Photograph], variants: Sequence[Variant]) -> Iterator[View | None]:
+    """The photograph as each variant shows it, None where it cannot: it has no face, or no face so large, for faces
+    are never enlarged.
+
+    `scenes` have no faces; the ground is one of them, grey where there are none. Raises DataError where a picture
+    cannot be decoded.
+    """
+    pixels = photograph.pixels()
+    ground: Image | None = None
+    for variant in variants:
+        if variant.group == "plain":
+            counted = _visible(photograph.boxes, pixels) & (face_sizes(photograph.boxes) >= SMALLEST)
+            view = View(pixels, photograph.boxes, photograph.landmarks, photograph.ignore, counted)
+            yield view if variant == PLAIN else _mirrored(view)
+            continue
+        largest = max(face_sizes(photograph.boxes), default=0.0)
+        if largest < (variant.size or SMALLEST):
+            yield None
+            continue
+        if ground is None:
+            ground = _ground(photograph, scenes)
+        yield _shown(photograph, pixels, ground, variant)
+
+
+def bare(photographs: Sequence[Photograph]) -> list[Photograph]:
+    """Those that hold neither faces nor regions to ignore: the scenes to lay others on."""
+    return [one for one in photographs if not len(one.boxes) and not len(one.ignore)]
+
+
+def face_sizes(boxes: Floats) -> Floats:
+    """The geometric mean of width and height (n,) in pixels: what the size of a face means here."""
+    sizes: Floats = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
+    return sizes
+
+
+def tilt_of(landmarks: Floats) -> float:
+    """By how many degrees a face (5, 2) is turned clockwise, from the middle of its eyes to that of its mouth.
+
+    That axis, unlike the line through the eyes, is long in a profile too.
+    """
+    x, y = landmarks[3:].mean(0) - landmarks[:2].mean(0)
+    return float(np.degrees(np.arctan2(-x, y)))
+
+
+def _shown(photograph: Photograph, pixels: Image, ground: Image, variant: Variant) -> View:
+    sizes = face_sizes(photograph.boxes)
+    main = int(sizes.argmax())
+    scale = min(1.0, (variant.size or BASE) / float(sizes[main]))
+    degrees = 0.0
+    if variant.tilt is not None:
+        either_way = 1 if int(photograph.sha256[8], 16) % 2 else -1
+        degrees = either_way * variant.tilt - tilt_of(photograph.landmarks[main])
+    view = _laid(photograph, pixels, ground, scale, degrees)
+    smallest = SMALLEST if variant.size is None else 0.9 * variant.size
+    counted = _visible(view.boxes, view.pixels) & (sizes * scale >= smallest)
+    view = replace(view, counted=counted)
+    if variant.spoil is None:
+        return view
+    spoilt = variant.spoil(view, _randomness(photograph, variant.name))
+    return replace(view, pixels=np.clip(np.rint(spoilt), 0, 255).astype(np.uint8))
+
+
+def _mirrored(view: View) -> View:
+    linear, shift = np.diag([-1.0, 1.0]), np.array([view.pixels.shape[1], 0.0])
+    return replace(
+        view,
+        pixels=np.ascontiguousarray(view.pixels[:, ::-1]),
+        boxes=turned_boxes(view.boxes, linear, shift),
+        landmarks=(view.landmarks @ linear.T + shift).astype(np.float32)[:, MIRRORED_ORDER],
+        ignore=turned_regions(view.ignore, linear, shift),
+    )
+
+
+def _laid(photograph: Photograph, pixels: Image, ground: Image, scale: float, degrees: float) -> View:
+    """The photograph reduced, turned clockwise about its largest face and laid on the ground, that face near the
+    middle."""
+    height, width = pixels.shape[:2]
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    turn = np.array([[cos, -sin], [sin, cos]])
+    linear = turn * (np.array(size) / (width, height))
+    box = photograph.boxes[face_sizes(photograph.boxes).argmax()]
+    target = CANVAS / 2 + _randomness(photograph, "place").integers(-_JITTER, _JITTER + 1, 2)
+    shift = np.rint(target - linear @ ((box[:2] + box[2:]) / 2))  # whole pixels, so that nothing is smoothed unturned
+    warp = np.column_stack([turn, shift + turn.sum(1) / 2 - 0.5])  # OpenCV counts from pixel centres
+    laid = cv2.warpAffine(small, warp, (CANVAS, CANVAS), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    covered = cv2.warpAffine(np.full(size[::-1], 255, np.uint8), warp, (CANVAS, CANVAS), flags=cv2.INTER_LINEAR)
+    return View(
+        np.where(covered[..., None] > 127, laid, ground).astype(np.uint8),
+        turned_boxes(photograph.boxes, linear, shift),
+        (photograph.landmarks @ linear.T + shift).astype(np.float32),
+        turned_regions(photograph.ignore, linear, shift),
+        np.ones(len(photograph.boxes), bool),
+    )
+
+
+def _ground(photograph: Photograph, scenes: Sequence[Photograph]) -> Image:
+    """The middle of one of the scenes, which the photograph's hash chooses, as large as the canvas."""
+    if not scenes:
+        return np.full((CANVAS, CANVAS, 3), 127, np.uint8)
+    return filled(scenes[int(photograph.sha256[:8], 16) % len(scenes)].pixels(), CANVAS, CANVAS)
+
+
+def filled(pixels: Image, width: int, height: int) -> Image:
+    """The middle of a picture, scaled until it fills that size."""
+    scale = max(width / pixels.shape[1], height / pixels.shape[0])
+    size = (max(width, round(pixels.shape[1] * scale)), max(height, round(pixels.shape[0] * scale)))
+    scaled = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return np.asarray(scaled[top : top + height, left : left + width], np.uint8)
+
+
+def _visible(boxes: Floats, pixels: Image) -> NDArray[np.bool_]:
+    """Whether half of each box at least lies in the picture."""
+    limits = np.array(pixels.shape[1::-1], np.float32)
+    inside = np.clip(boxes[:, 2:], 0, limits) - np.clip(boxes[:, :2], 0, limits)
+    seen: NDArray[np.bool_] = inside.prod(1) >= 0.5 * (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    return seen
+
+
+def _randomness(photograph: Photograph, purpose: str) -> np.random.Generator:
+    return np.random.default_rng([int(photograph.sha256[:16], 16), zlib.crc32(purpose.encode())])
+
+
+def _exposed(pixels: Image, gain: NDArray[Any] | float) -> NDArray[Any]:
+    """Grey levels when `gain` times the light falls in."""
+    return 255 * np.minimum((pixels / np.float32(255)) ** _GAMMA * gain, 1) ** (1 / _GAMMA)
+
+
+def _dark(gain: float, view: View, rng: np.random.Generator) -> NDArray[Any]:
+    """Little light, and the noise of a sensor that has to do with it: 3 grey levels."""
+    return _exposed(view.pixels, gain) + rng.normal(0, 3, view.pixels.shape).astype(np.float32)
+
+
+def _bright(gain: float, view: View, rng: np.random.Generator) -> NDArray[Any]:
+    return _exposed(view.pixels, gain)
+
+
+def _side_light(share: float, view: View, rng: np.random.Generator) -> NDArray[Any]:
+    """The light falls from all of it at the largest face's left edge to `share` of it at the right one."""
+    left, _, right, _ = view.boxes[face_sizes(view.boxes).argmax()]
+    across = np.clip((np.arange(view.pixels.shape[1]) + 0.5 - left) / (right - left), 0, 1)
+    return _exposed(view.pixels, (share**across).astype(np.float32)[None, :, None])
+
+
+def _blur(sigma: float, view: View, rng: np.random.Generator) -> NDArray[Any]:
+    return np.asarray(cv2.GaussianBlur(view.pixels, (0, 0), sigma))
+
+
+def _noise(sigma: float, view: View, rng: np.random.Generator) -> NDArray[Any]:
+    return view.pixels + rng.normal(0, sigma, view.pixels.shape).astype(np.float32)
+
+
+PLAIN = Variant("plain", "plain", "the photographs as they are, scenes without a face among them")
+MIRRORED = Variant("plain", "mirrored", "the same, mirrored: a detector that marked them has no advantage left")
+VARIANTS: tuple[Variant, ...] = (
+    PLAIN,
+    MIRRORED,
+    *(Variant("size", f"{s} px", f"the largest face reduced to {s} pixels", size=s) for s in SIZES),
+    *(Variant("tilt", f"{t}°", f"the head tilted by {t} degrees, one way or the other", tilt=t) for t in TILTS),
+    Variant("condition", "dark", "a 16th of the light, sensor noise of 3 grey levels", spoil=partial(_dark, 1 / 16)),
+    Variant("condition", "very dark", "a 64th of the light, the same noise", spoil=partial(_dark, 1 / 64)),
+    Variant("condition", "overexposed", "four times the light", spoil=partial(_bright, 4)),
+    Variant(
+        "condition",
+        "light from a side",
+        "from all of the light to a 16th of it across the face",
+        spoil=partial(_side_light, 1 / 16),
+    ),
+    Variant("condition", "blurred", "Gaussian blur, sigma 2 pixels", spoil=partial(_blur, 2)),
+    Variant("condition", "very blurred", "Gaussian blur, sigma 4 pixels", spoil=partial(_blur, 4)),
+    Variant("condition", "noisy", "Gaussian noise, sigma 25 grey levels", spoil=partial(_noise, 25)),
+    Variant("condition", "very noisy", "Gaussian noise, sigma 50 grey levels", spoil=partial(_noise, 50)),
+)

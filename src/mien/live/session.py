@@ -1,0 +1,304 @@
+"""`Live`: a camera, stream or film watched as time passes; the newest frame wins, is read, annotated and recorded."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from threading import Condition, Event, Lock, Thread
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.analyzer import Analyzer
+from mien.errors import InputError, MienError
+from mien.faces import Faces
+from mien.files import replacing
+from mien.labels import LABELS
+from mien.media.frames import Closing, Frame, Frames
+from mien.media.sources import Source, open_frames
+from mien.output.annotate import annotate
+from mien.output.tables import Table, open_table
+from mien.output.video import FilmSink, save_film
+from mien.stream import Stream
+
+_SPAN = 2.0
+"""Seconds over which frames a second and latency are taken."""
+
+
+@dataclass(frozen=True, eq=False)
+class Arrived(Frame):
+    """A frame, and the value of `time.monotonic()` when it came."""
+
+    came: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A frame as it is shown.
+
+    image   (H, W, 3) uint8 RGB, annotated
+    faces   what was read in it
+    came    `time.monotonic()` when the frame came
+    """
+
+    image: NDArray[np.uint8]
+    faces: Faces
+    came: float
+
+
+@dataclass(frozen=True)
+class Status:
+    """What there is to know beside the picture.
+
+    fps        frames shown in a second
+    latency    seconds from a frame's coming to its being shown, or None while nothing is shown
+    dropped    frames that gave way to newer ones before they could be read
+    paused     the picture stands still
+    recording  seconds recorded so far, or None
+    silent     seconds since the last frame came
+    over       no more frames will come
+    """
+
+    fps: float
+    latency: float | None
+    dropped: int
+    paused: bool
+    recording: float | None
+    silent: float
+    over: bool
+
+
+class Live(Closing):
+    """One source watched until it ends or is closed, by threads of its own; whoever shows it takes `wait`'s views.
+
+    A thread takes every frame as it comes and keeps the newest; another reads it, draws, and records. So a machine
+    that is slower than the camera leaves frames out, and never falls behind. A film is played at its own pace, as if
+    a camera saw it. Recordings and snapshots go to `folder`.
+
+    Raises InputError when the source cannot be opened. Use it as a context manager, or close it: that finishes the
+    recording.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        analyzer: Analyzer,
+        folder: Path,
+        *,
+        smoothing: bool = True,
+        min_confidence: float = 0.0,
+    ) -> None:
+        if source.kind not in {"camera", "film", "stream"}:
+            raise InputError(f"{source.name} is no camera, film or stream; to read it use: mien predict")
+        self.paused, self.shown = False, 0
+        self.failure: MienError | None = None
+        """Why the last recording ended before it should."""
+        self.written: list[Path] = []
+        """Recordings, their tables, and snapshots, as they are finished."""
+        self._folder, self._min_confidence = folder, min_confidence
+        self._recorder = Recorder(folder, min_confidence, self.written, analyzer.labels)
+        self._stream = Stream(analyzer, None, smoothing)
+        self._times: deque[tuple[float, float]] = deque()
+        self._news, self._stopped = Condition(), Event()
+        self._view: View | None = None
+        self._problem: Exception | None = None
+        self._over = False
+        self._source = open_frames(source)
+        self._last_came = time.monotonic()
+        self._newest = Frames(self._arrivals, live=True, newest=True)
+        self._thread = Thread(target=self._run, name="live", daemon=True)
+        self._thread.start()
+
+    def _arrivals(self, stop: Event) -> Iterator[Frame]:
+        """Frames as they come; those of a film when their time has come."""
+        began: float | None = None
+        with self._source as frames:
+            for frame in frames:
+                if not frames.live:
+                    began = time.monotonic() - frame.time if began is None else began
+                    if stop.wait(max(0.0, began + frame.time - time.monotonic())):
+                        return
+                self._last_came = time.monotonic()
+                yield Arrived(frame.image, frame.index, frame.time, frame.source, came=self._last_came)
+
+    def _run(self) -> None:
+        try:
+            for frame in self._newest:
+                assert isinstance(frame, Arrived)
+                if self.paused:
+                    continue
+                faces = self._stream.push(frame)
+                view = View(annotate(frame.image, faces, self._min_confidence), faces, frame.came)
+                with self._news:
+                    self._view = view
+                    self._news.notify_all()
+                self._record(view)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the views are taken
+            with self._news:
+                self._problem = error
+                self._news.notify_all()
+        finally:
+            self._over = True
+            self._finish_recording()
+
+    def wait(self, last: View | None = None, timeout: float = 0.0) -> View | None:
+        """The newest view if it is not `last`; waits for one up to `timeout` seconds, and then gives None.
+
+        Raises InputError, after all views, for what went wrong with the source.
+        """
+        with self._news:
+            self._news.wait_for(lambda: self._view is not last or self._problem is not None, timeout)
+            if self._view is not last:
+                return self._view
+            if self._problem is not None:
+                raise self._problem
+        return None
+
+    def mark_shown(self, view: View) -> None:
+        """Tell that a view has just come on the screen."""
+        self.shown += 1
+        self._times.append((time.monotonic(), view.came))
+
+    def status(self) -> Status:
+        now = time.monotonic()
+        while self._times and self._times[0][0] < now - _SPAN:
+            self._times.popleft()
+        fps, latency = 0.0, None
+        if self._times:
+            took = self._times[-1][0] - self._times[0][0]
+            fps = (len(self._times) - 1) / took if took else 0.0
+            latency = sum(shown - came for shown, came in self._times) / len(self._times)
+        return Status(
+            fps, latency, self._newest.dropped, self.paused, self._recorder.seconds, now - self._last_came, self._over
+        )
+
+    def snapshot(self) -> Path | None:
+        """Save the newest view as a PNG and give its path; None before the first. Raises InputError when it cannot."""
+        view = self._view
+        if view is None:
+            return None
+        path = _unused(self._folder, ".png")
+        with replacing(path, f"the snapshot {path}") as part:
+            Image.fromarray(view.image).save(part, "PNG")
+        self.written.append(path)
+        return path
+
+    def toggle_pause(self) -> None:
+        """Let the picture stand still, or go on; frames that come meanwhile are let pass, and not counted."""
+        self.paused = not self.paused
+
+    def toggle_recording(self) -> Path | None:
+        """Begin to record, or finish; gives the film that was finished. Raises InputError when that fails."""
+        if self._recorder.seconds is not None:
+            return self._recorder.finish()
+        if not self._over:
+            self._recorder.start()
+        return None
+
+    def _record(self, view: View) -> None:
+        try:
+            self._recorder.write(view.image, view.faces)
+        except MienError as error:  # a full disk is no reason to look away
+            self.failure = error
+
+    def _finish_recording(self) -> None:
+        try:
+            self._recorder.finish()
+        except MienError as error:
+            self.failure = error
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped.is_set()
+
+    def stop(self) -> None:
+        """Ask whoever shows this to end. For keys and signal handlers."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Stop watching, and finish the recording."""
+        self._stopped.set()
+        self._source.stop()
+        self._newest.close()
+        self._thread.join()
+
+
+class Recorder:
+    """Recordings, one after the other: an annotated film, and beside it a table of the faces with the same times.
+
+    Both begin at zero with the first frame; the table's `frame` counts the film's frames. Safe to be begun and ended
+    by one thread while another writes.
+    """
+
+    def __init__(
+        self, folder: Path, min_confidence: float, written: list[Path], labels: tuple[str, ...] = LABELS
+    ) -> None:
+        """Recordings go to `folder`; those that are finished are added to `written`. `labels` are the analyzer's."""
+        self._folder, self._min_confidence, self._written, self._labels = folder, min_confidence, written, labels
+        self._lock, self._stack = Lock(), ExitStack()
+        self._sinks: tuple[FilmSink, Table] | None = None
+        self._first, self._count = 0.0, 0
+        self.seconds: float | None = None
+        """Recorded so far; None while nothing is recorded."""
+
+    def start(self) -> None:
+        """Record from the next frame on."""
+        self.seconds = 0.0
+
+    def write(self, image: NDArray[np.uint8], faces: Faces) -> None:
+        """Add an `(H, W, 3)` uint8 RGB frame and its faces, if a recording has been started.
+
+        Raises InputError when it cannot be written; the recording is finished then, as far as it came.
+        """
+        with self._lock:
+            if self.seconds is None:
+                return
+            try:
+                film, table = self._sinks = self._sinks or self._open(faces.time)
+                seconds = faces.time - self._first
+                film.write(image, seconds)
+                table.write(faces.replace(frame=self._count, time=seconds))
+                self.seconds, self._count = seconds, self._count + 1
+            except MienError:
+                with suppress(MienError):
+                    self._close()
+                raise
+
+    def finish(self) -> Path | None:
+        """End the recording; gives the film, or None if no frame came. Raises InputError when it cannot be written."""
+        with self._lock:
+            return self._close()
+
+    def _open(self, first: float) -> tuple[FilmSink, Table]:
+        path = _unused(self._folder, ".mp4", ".csv")
+        self._first, self._count = first, 0
+        film = self._stack.enter_context(save_film(path))
+        table = open_table(path.with_suffix(".csv"), self._min_confidence, self._labels)
+        return film, self._stack.enter_context(table)
+
+    def _close(self) -> Path | None:
+        sinks, self._sinks, self.seconds = self._sinks, None, None
+        self._stack.pop_all().close()
+        if sinks is None:
+            return None
+        path = sinks[0].path
+        self._written += [path, path.with_suffix(".csv")]
+        return path
+
+
+def _unused(folder: Path, *endings: str) -> Path:
+    """A path in a folder, named by date and time, that is free with all these endings; it has the first of them."""
+    stem = datetime.now().strftime("mien-%Y-%m-%d-%H%M%S")
+    count = 1
+    while True:
+        path = folder / (stem if count == 1 else f"{stem}-{count}")
+        if not any(path.with_suffix(ending).exists() for ending in endings):
+            return path.with_suffix(endings[0])
+        count += 1

@@ -1,0 +1,229 @@
+"""Training pictures for the detector, composed out of photographs: tiles, tilt, scale, pasted and covered faces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.photographs import MIRRORED_ORDER, Photograph
+from mien.training.detector.optics import expose
+from mien.training.recipe import SceneTable
+from mien.vision.boxes import areas, shared_areas, turned_boxes
+
+_PASTED_BOX = np.array([0.11, 0.01, 0.89, 1.01], np.float32)
+"""Where the face's box lies in a FER2013 crop, as shares of its side: median of YuNet's boxes there."""
+_MAX_ENLARGEMENT = 2.5
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture `(S, S, 3)` uint8 RGB with its faces in pixels.
+
+    `boxes` (n, 4); `landmarks` (n, 5, 2), NaN where they are unknown; `ignore` (m, 4): neither face nor background.
+    """
+
+    image: NDArray[np.uint8]
+    boxes: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    ignore: NDArray[np.float32]
+
+
+class Studio:
+    """Composes scenes; `crops` (n, S, S) are grey faces to paste. Safe to share between threads."""
+
+    def __init__(self, photographs: Sequence[Photograph], crops: NDArray[np.uint8], table: SceneTable) -> None:
+        self._photographs, self._crops, self._table = photographs, crops, table
+        self._shrunk = [_halvings(photograph.pixels()) for photograph in photographs]
+        self._peopled = np.array([i for i, photograph in enumerate(photographs) if len(photograph.boxes)])
+        self._empty = np.array([i for i, photograph in enumerate(photographs) if not len(photograph.boxes)])
+
+    def compose(self, index: int, size: int, rng: np.random.Generator) -> Scene:
+        """A scene of `size` pixels with photograph `index` in it; all draws come from `rng`."""
+        table = self._table
+        odds = np.array(table.tiles) / sum(table.tiles)
+        across = int(rng.choice(len(odds), p=odds)) + 1
+        image = self._background(size, rng)
+        cuts = [_cuts(size, across, rng) for _ in range(2)]
+        own = int(rng.integers(across * across))
+        parts: list[_Faces] = []
+        for tile in range(across * across):
+            (x, right), (y, below) = (
+                cuts[0][tile % across : tile % across + 2],
+                cuts[1][tile // across : tile // across + 2],
+            )
+            chosen = index if tile == own else self._another(rng)
+            parts.append(self._place(chosen, image[y:below, x:right], rng).moved(x, y))
+        faces = _Faces.joined(parts)
+        if len(self._crops) and rng.random() < table.paste:
+            faces = _Faces.joined([faces, self._paste(image, np.concatenate([faces.boxes, faces.ignore]), rng)])
+        self._cover(image, faces.boxes, rng)
+        return Scene(expose(image, table, rng), faces.boxes, faces.landmarks, faces.ignore)
+
+    def _another(self, rng: np.random.Generator) -> int:
+        among = self._peopled if len(self._peopled) and (rng.random() < 0.75 or not len(self._empty)) else self._empty
+        return int(rng.choice(among))
+
+    def _background(self, size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """What shows where no photograph reaches: one without faces, or one colour."""
+        if len(self._empty) and rng.random() < 0.6:
+            photograph = self._shrunk[int(rng.choice(self._empty))][0]
+            return np.array(cv2.resize(photograph, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+        return np.full((size, size, 3), rng.integers(0, 256, 3), np.uint8)
+
+    def _place(self, index: int, tile: NDArray[np.uint8], rng: np.random.Generator) -> _Faces:
+        """Paint a photograph into a tile, turned, sheared, scaled so that one of its faces gets a drawn size."""
+        table, photograph = self._table, self._photographs[index]
+        height, width = tile.shape[:2]
+        side = min(height, width)
+        boxes = photograph.boxes
+        if len(boxes):
+            face = boxes[int(rng.integers(len(boxes)))]
+            center, extent = (face[:2] + face[2:]) / 2, float(np.sqrt(np.prod(face[2:] - face[:2])))
+            wanted = math.exp(rng.uniform(math.log(table.smallest), math.log(table.largest * side)))
+            if rng.random() < table.close:
+                wanted = side * rng.uniform(min(1 / 3, table.largest), table.largest)
+        else:
+            full = self._shrunk[index][0].shape
+            center, extent = np.array([full[1], full[0]]) * rng.uniform(0.3, 0.7, 2), float(max(full[:2]))
+            wanted = side * rng.uniform(0.7, 2.5)
+        scale = min(wanted / extent, _MAX_ENLARGEMENT)
+        level = int(np.clip(math.floor(-math.log2(scale)), 0, len(self._shrunk[index]) - 1))
+        turn = rng.normal(0, 10) if rng.random() < table.upright else rng.uniform(-table.tilt, table.tilt)
+        mirror = rng.random() < 0.5
+        linear = _linear(scale, math.radians(turn), mirror, table.stretch, rng)
+        target = rng.uniform(-0.05, 1.05, 2) * (width, height)
+        shift = target - linear @ center
+        sampling = np.concatenate([linear * 2**level, shift[:, None]], 1)
+        sampling[:, 2] += sampling[:, :2].sum(1) / 2 - 0.5  # OpenCV counts from pixel centres, boxes from corners
+        border = cv2.BORDER_TRANSPARENT if rng.random() < 0.7 else cv2.BORDER_REPLICATE
+        cv2.warpAffine(
+            self._shrunk[index][level], sampling, (width, height), tile, flags=cv2.INTER_LINEAR, borderMode=border
+        )
+        landmarks = photograph.landmarks @ linear.T + shift
+        return _Faces(
+            turned_boxes(boxes, linear, shift),
+            (landmarks[:, MIRRORED_ORDER] if mirror else landmarks).astype(np.float32),
+            turned_boxes(photograph.ignore, linear, shift),
+        ).within(width, height, table.smallest * 0.85)
+
+    def _paste(self, image: NDArray[np.uint8], taken: NDArray[np.float32], rng: np.random.Generator) -> _Faces:
+        """Blend one to four crops into the picture, where no face is; returns them, without landmarks."""
+        size, side = image.shape[0], self._crops.shape[1]
+        found: list[NDArray[np.float32]] = []
+        for _ in range(int(rng.integers(1, 5))):
+            wanted = math.exp(rng.uniform(math.log(14), math.log(min(2 * side, size / 2))))
+            scale = wanted / side
+            turn = rng.normal(0, 10) if rng.random() < self._table.upright else rng.uniform(-1, 1) * self._table.tilt
+            linear = _linear(scale, math.radians(turn), rng.random() < 0.5, self._table.stretch, rng)
+            shift = rng.uniform(wanted / 2, size - wanted / 2, 2) - linear @ np.full(2, side / 2)
+            box = turned_boxes(_PASTED_BOX[None] * side, linear, shift)
+            room = turned_boxes(np.array([[0, 0, side, side]], np.float32), linear, shift)[0]
+            others = np.array([*taken, *found], np.float32).reshape(-1, 4)
+            if np.any(shared_areas(room[None], others) > 0):
+                continue
+            crop = self._crops[int(rng.integers(len(self._crops)))]
+            sampling = np.concatenate([linear, shift[:, None]], 1)
+            (x, y), (right, below) = np.maximum(room[:2].astype(int), 0), np.minimum(room[2:].astype(int) + 1, size)
+            sampling[:, 2] += sampling[:, :2].sum(1) / 2 - 0.5 - (x, y)
+            where = image[y:below, x:right]
+            shape = (where.shape[1], where.shape[0])
+            mask = cv2.warpAffine(_soft_oval(side), sampling, shape, flags=cv2.INTER_LINEAR)[..., None]
+            grey = cv2.warpAffine(
+                crop if scale >= 1 else cv2.GaussianBlur(crop, (0, 0), 0.4 / scale), sampling, shape
+            ).astype(np.float32)
+            tint = np.array([1.12, 0.98, 0.88]) * rng.uniform(0.9, 1.1, 3) if rng.random() < 0.7 else np.ones(3)
+            where[:] = np.clip(where * (1 - mask) + grey[..., None] * tint * mask, 0, 255).astype(np.uint8)
+            found.append(box[0])
+        boxes = np.array(found, np.float32).reshape(-1, 4)
+        return _Faces(boxes, np.full((len(boxes), 5, 2), np.nan, np.float32), np.empty((0, 4), np.float32))
+
+    def _cover(self, image: NDArray[np.uint8], boxes: NDArray[np.float32], rng: np.random.Generator) -> None:
+        """Hide up to about two fifths of some faces behind a patch of one colour or of another photograph."""
+        size = image.shape[0]
+        for box in boxes[rng.random(len(boxes)) < self._table.occlude]:
+            width, height = box[2:] - box[:2]
+            share = rng.uniform(0.15, 0.4)
+            if rng.random() < 0.5:  # from one side, as hair, a hand, a scarf or a cap do
+                half = np.array([width * 0.7, height * 0.7])
+                side = rng.integers(4)
+                depth = np.array([width, height])[side % 2] * share
+                center = (box[:2] + box[2:]) / 2
+                center[side % 2] = (
+                    box[side % 2] + depth - half[side % 2] if side < 2 else box[2 + side % 2] - depth + half[side % 2]
+                )
+            else:
+                half = np.array([width, height]) * math.sqrt(share) / 2 * np.array([r := rng.uniform(0.6, 1.6), 1 / r])
+                center = box[:2] + rng.uniform(0.1, 0.9, 2) * (width, height)
+            low, high = (np.clip(center + sign * half, 0, size).astype(int) for sign in (-1, 1))
+            patch = image[low[1] : high[1], low[0] : high[0]]
+            if not patch.size:
+                continue
+            if rng.random() < 0.5:
+                patch[:] = rng.integers(0, 256, 3)
+            else:
+                other = self._shrunk[int(rng.choice(self._empty))] if len(self._empty) else [image]
+                patch[:] = cv2.resize(other[-1], (patch.shape[1], patch.shape[0]), interpolation=cv2.INTER_LINEAR)
+
+
+@dataclass(frozen=True)
+class _Faces:
+    """The columns of `Scene` while it is composed."""
+
+    boxes: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    ignore: NDArray[np.float32]
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Faces]) -> _Faces:
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+
+    def moved(self, x: int, y: int) -> _Faces:
+        by = np.array([x, y], np.float32)
+        return _Faces(self.boxes + np.tile(by, 2), self.landmarks + by, self.ignore + np.tile(by, 2))
+
+    def within(self, width: int, height: int, smallest: float) -> _Faces:
+        """In a tile: faces that it shows half of or more; what it shows of the others, and all that are too small to
+        count, becomes a region to ignore."""
+        limit = np.array([width, height] * 2, np.float32)
+        seen, ignored = np.clip(self.boxes, 0, limit), np.clip(self.ignore, 0, limit)
+        area, whole = areas(seen), areas(self.boxes)
+        keep = (area >= 0.5 * whole) & (whole >= smallest**2)
+        ignored = np.concatenate([ignored, seen[~keep]])
+        return _Faces(self.boxes[keep], self.landmarks[keep], ignored[areas(ignored) > 0])
+
+
+def _halvings(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """The picture, and halved again and again while it has 32 pixels or more to spare: shrinking by more than half
+    would alias."""
+    levels = [image]
+    while min(levels[-1].shape[:2]) >= 32:
+        height, width = levels[-1].shape[:2]
+        # Even sides, so that every level is exactly half of the one before.
+        even = levels[-1][: height // 2 * 2, : width // 2 * 2]
+        levels.append(np.asarray(cv2.resize(even, (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.uint8))
+    return levels
+
+
+def _cuts(size: int, across: int, rng: np.random.Generator) -> list[int]:
+    inner = [round(size * (i + rng.uniform(-0.25, 0.25)) / across) for i in range(1, across)]
+    return [0, *inner, size]
+
+
+def _linear(scale: float, turn: float, mirror: bool, stretch: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """The 2x2 matrix that mirrors, stretches and shears, scales, then turns (radians, clockwise as one looks)."""
+    aspect = math.exp(rng.uniform(-1, 1) * math.log1p(stretch) / 2)
+    shape = np.array([[aspect, rng.uniform(-1, 1) * stretch / 2], [0, 1 / aspect]])
+    cos, sin = math.cos(turn), math.sin(turn)
+    linear = np.array([[cos, -sin], [sin, cos]]) @ shape * scale @ np.diag([-1.0 if mirror else 1.0, 1.0])
+    return np.asarray(linear, np.float64)
+
+
+def _soft_oval(side: int) -> NDArray[np.float32]:
+    """One inside the face's oval of a crop, falling to zero at its border."""
+    y, x = (np.mgrid[:side, :side] + 0.5) / side * 2 - 1
+    return np.asarray(np.clip((1 - np.sqrt((x / 0.92) ** 2 + y**2)) / 0.12, 0, 1), np.float32)

@@ -1,0 +1,101 @@
+"""What a run learns from: the rows of the prepared set, and the targets with what teachers add to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mien.data import prepared
+from mien.data.prepared import PreparedSet
+from mien.errors import DataError
+from mien.labels import LABELS
+from mien.training.distributed import World
+from mien.training.expression.augment import augment
+from mien.training.expression.batches import Batches
+from mien.training.expression.targets import make_targets, named_shares
+from mien.training.expression.teachers import Teachers
+from mien.training.recipe import AugmentTable, Recipe
+from mien.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Material:
+    """The rows that train, those that choose, and which data it is."""
+
+    train: PreparedSet
+    validation: PreparedSet
+    sha256: str
+
+    def facts(self) -> dict[str, object]:
+        """For run.json; the labels only where they are not ours."""
+        own = {} if self.labels == LABELS else {"labels": list(self.labels)}
+        return {"train": len(self.train), "validation": len(self.validation), "sha256": self.sha256, **own}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the images are sorted by."""
+        return self.train.label_names
+
+
+def load(recipe: Recipe, folder: Path) -> Material:
+    """Read both splits; raises DataError where they cannot be learned from."""
+    data = prepared.load(folder)
+    train = data.split(recipe.data.train_split, without_flags=recipe.data.drop_flags)
+    validation = data.split(recipe.data.validation_split)
+    classes = np.unique(train.labels)
+    if len(classes) < 2:
+        only = data.label_names[classes[0]]
+        raise DataError(
+            f"split {recipe.data.train_split!r} holds only {only!r}; training needs two expressions or more"
+        )
+    for teacher in recipe.optim.teachers:
+        if RunFolder(Path(teacher)).labels() != data.label_names:
+            raise DataError(f"the teacher {teacher} tells other labels apart than {folder} is sorted by")
+    voted = validation.labels[named_shares(validation.votes).any(1)]
+    if recipe.optim.teachers_see_votes and len(np.unique(voted)) < 2:
+        raise DataError(
+            f"teachers_see_votes learns from split {recipe.data.validation_split!r} what votes say about labels, and "
+            "needs votes on two expressions or more there; prepare the data with --votes, or leave it out"
+        )
+    return Material(train, validation, prepared.manifest_hash(folder))
+
+
+def serve(material: Material, recipe: Recipe, world: World, teachers: Teachers | None) -> Batches:
+    """The training rows with their targets, to which teachers add what they say, ready to be drawn from."""
+    train, retaken = material.train, _retaken(material.train, recipe)
+    if recipe.augment.once:
+        train = doubled(train, recipe.augment, recipe.seed)
+        retaken = None if retaken is None else np.concatenate([retaken, retaken])
+    targets = make_targets(train, recipe.optim)
+    if teachers:
+        targets = targets.mixed(teachers.say_once(train.images, targets.votes), recipe.optim.distillation)
+    return Batches(train, targets, recipe.optim.batch_size, world, retaken, recipe.data.retaken_share)
+
+
+def doubled(rows: PreparedSet, table: AugmentTable, seed: int) -> PreparedSet:
+    """The rows, and after them each once more with its image changed."""
+    images = torch.from_numpy(rows.images).unsqueeze(1).float() / 255
+    changed = augment(images, images.shape[-1], table, torch.Generator().manual_seed(seed))
+    copies = replace(rows, images=(changed.squeeze(1) * 255).round().to(torch.uint8).numpy())
+    names = [field.name for field in fields(PreparedSet) if field.name != "label_names"]
+    both: dict[str, Any] = {name: np.concatenate([getattr(rows, name), getattr(copies, name)]) for name in names}
+    return replace(rows, **both)
+
+
+def _retaken(train: PreparedSet, recipe: Recipe) -> NDArray[np.uint8] | None:
+    """The training images again, as `mien data retake` took them; None where the recipe wants none of them.
+
+    Raises DataError where the folder holds other rows.
+    """
+    table = recipe.data
+    if not table.retaken_share:
+        return None
+    again = prepared.load(Path(table.retaken)).split(table.train_split, without_flags=table.drop_flags)
+    if not np.array_equal(again.sources, train.sources) or again.images.shape != train.images.shape:
+        raise DataError(f"{table.retaken} holds other rows than the data; make it anew with: mien data retake")
+    return again.images

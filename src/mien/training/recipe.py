@@ -1,0 +1,358 @@
+"""A recipe is a TOML file that fully describes one training run; this is its schema."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mien.errors import RecipeError, did_you_mean, reason
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=16, le=256)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataTable(_Table):
+    """Which rows train and which choose."""
+
+    train_split: str = "train"
+    validation_split: str = "validation"
+    drop_flags: tuple[str, ...] = ("leak", "blank")
+    """Training rows with these flags are left out: copies of validation or test images, empty images."""
+    retaken: str = ""
+    """A prepared set of the same rows, made by `mien data retake`; empty: none."""
+    retaken_share: Share = 0.0
+    """Share of the training images that are taken from there, drawn anew in every epoch."""
+
+    @model_validator(mode="after")
+    def _something_to_take(self) -> DataTable:
+        if self.retaken_share > 0 and not self.retaken:
+            raise ValueError("retaken_share needs retaken, a set made by mien data retake")
+        return self
+
+
+class ModelTable(_Table):
+    """The network; see `mien.training.expression.net`."""
+
+    kind: Literal["residual", "plain"] = "residual"
+    input_size: Side = 48
+    enlarge: Annotated[float, Field(ge=1, le=4)] = 1.0
+    """Of the residual network: how much it enlarges its input before the first convolution. More places to look at, for
+    a time that grows with the square; the crops stay as large as the data has them."""
+    stem_width: Count = 64
+    stem_stride: Literal[1, 2] = 2
+    widths: tuple[Count, ...] = (64, 128, 192)
+    depths: tuple[Count, ...] = (2, 2, 1)
+    squeeze_excite: tuple[bool, ...] = (False, True, True)
+    batch_norm: bool = True
+    """False: the normalisations are folded into the convolutions, as in every exported model."""
+    dense: tuple[Count, ...] = ()
+    """Of the plain network: its hidden dense layers."""
+    dropout: Rate = 0.2
+    dense_dropout: tuple[Rate, ...] = ()
+    """Of the plain network: dropout after each dense layer."""
+    vote_head: bool = True
+
+    @model_validator(mode="after")
+    def _one_entry_per_stage(self) -> ModelTable:
+        if self.kind == "residual" and not len(self.widths) == len(self.depths) == len(self.squeeze_excite):
+            raise ValueError("widths, depths and squeeze_excite need one entry per stage each")
+        if len(self.dense) != len(self.dense_dropout):
+            raise ValueError("dense and dense_dropout need one entry per layer each")
+        if self.kind == "plain" and self.input_size < (smallest := 3 * 2 ** len(self.widths) - 2):
+            raise ValueError(f"input_size is too small for {len(self.widths)} widths; {smallest} is the least")
+        return self
+
+
+class AugmentTable(_Table):
+    """Random changes to training images; all zero or one means none."""
+
+    flip: Share = 0.5
+    rotate: Annotated[float, Field(ge=0, le=180)] = 15.0
+    """Largest turn in degrees, either way."""
+    shift: Share = 0.08
+    """Largest shift as a share of the side, either way."""
+    scale: tuple[Positive, Positive] = (0.85, 1.15)
+    """Magnification range; above one crops into the image."""
+    stretch: Share = 0.08
+    """Largest change of aspect ratio, as a share."""
+    brightness: Share = 0.15
+    contrast: Share = 0.25
+    gamma: Share = 0.25
+    """Largest exponent change, as a share, either way."""
+    blur: Share = 0.1
+    """Share of images that are softened."""
+    low_resolution: Share = 0.1
+    """Share of images that are sampled down to between a third and the whole, and up again."""
+    noise: Share = 0.1
+    """Share of images that get sensor noise."""
+    erase: Share = 0.3
+    """Share of images with one rectangle erased (Zhong et al. 2017, Random Erasing)."""
+    once: bool = False
+    """True: every image gets one changed copy before training, beside which it stays; nothing changes after."""
+
+    def scaled(self, strength: float) -> AugmentTable:
+        """The same changes, each weakened to `strength` of itself; the flip stays as it is."""
+        scaled = {key: value * strength for key, value in self if key not in ("flip", "scale", "once")}
+        scale = tuple(s**strength for s in self.scale)
+        return AugmentTable.model_validate({"flip": self.flip, "scale": scale, **scaled})
+
+
+class MixTable(_Table):
+    """Blends of two images and their targets; where both are given, each batch draws one of them."""
+
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    """Alpha of the Beta distribution of the blend (Zhang et al. 2018); 0: none."""
+    cutmix: Annotated[float, Field(ge=0)] = 0.0
+    """Alpha of the Beta distribution of the pasted area (Yun et al. 2019); 0: none."""
+    until: Share = 0.85
+    """Share of the epochs after which nothing is mixed any more."""
+
+
+class LoopTable(_Table):
+    """How weights are found, whatever they are for."""
+
+    epochs: Count = 90
+    batch_size: Count = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with Nesterov momentum, or Adam with decoupled weight decay (with weight_decay = 0: Adam)."""
+    lr: Positive = 0.1
+    """Peak learning rate."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """After the warm-up: half a cosine to zero, or the peak rate throughout."""
+    momentum: Rate = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    warmup_epochs: Annotated[float, Field(ge=0)] = 3.0
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Stop after this many epochs without a better validation accuracy; 0: never."""
+    average_decay: Rate = 0.999
+    """Decay per step of the moving average of the weights, which is what is evaluated and shipped."""
+
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> Self:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) should be less than epochs ({self.epochs})")
+        return self
+
+
+class OptimTable(LoopTable):
+    """How the weights of a network that reads expressions are found."""
+
+    class_balance: Share = 0.0
+    """Rows weigh (1 / frequency of their label) to this power, with a mean of one; 0: all the same."""
+    label_smoothing: Rate = 0.0
+    vote_prior: Share = 0.4
+    """Share of the label target that is P(label | votes), fitted on the training rows, where votes exist."""
+    teachers: tuple[str, ...] = ()
+    """Run folders whose networks' mean probabilities teach."""
+    teach_views: Literal["plain", "augmented"] = "plain"
+    """What the teachers look at: each image and its mirror image, once before training; or, at the cost of running
+    one of them, drawn at random, in every step, the very images that the network sees (Beyer et al. 2022)."""
+    distillation: Share = 0.0
+    """Share of the label target that comes from the teachers (Hinton et al. 2015; with the network's own earlier
+    self as teacher: Furlanello et al. 2018, Born-Again Networks)."""
+    teachers_see_votes: bool = False
+    """True: what the teachers say of a training image is joined with what its annotators voted, as P(label | both),
+    fitted on the validation rows (Lopez-Paz et al. 2016, privileged information)."""
+    vote_weight: Annotated[float, Field(ge=0)] = 0.5
+    """Weight of the vote head's loss beside the label head's."""
+    sharpness: Annotated[float, Field(ge=0)] = 0.0
+    """Radius of the neighbourhood whose worst point is trained (SAM, Foret et al. 2021), 0.05 to 0.2, for about a third
+    more time; 0: the weights themselves are trained."""
+    calm_share: Share = 0.0
+    """Over this last share of the epochs the augmentation fades linearly to `calm_strength`."""
+    calm_strength: Share = 0.3
+    sizes: tuple[tuple[Share, Side], ...] = ()
+    """Progressive resolution: from this share of the epochs on, train at this size; empty: input_size."""
+
+    @model_validator(mode="after")
+    def _somebody_to_learn_from(self) -> OptimTable:
+        if self.distillation > 0 and not self.teachers:
+            raise ValueError("distillation needs teachers, the run folders of the networks to learn from")
+        if self.teachers_see_votes and not self.distillation:
+            raise ValueError("teachers_see_votes needs distillation above zero")
+        return self
+
+
+class Recipe(_Table):
+    """One training run of a network that reads expressions. Sizes in pixels, shares in 0..1, angles in degrees."""
+
+    task: Literal["expression"] = "expression"
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    about: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+    init: str = ""
+    """Where the network starts from: the best weights of a run folder, or, for a network with
+    model.batch_norm = false, a shipped model or an .onnx file; empty: random weights."""
+    data: DataTable = DataTable()
+    model: ModelTable = ModelTable()
+    augment: AugmentTable = AugmentTable()
+    mix: MixTable = MixTable()
+    optim: OptimTable = OptimTable()
+
+    @model_validator(mode="after")
+    def _plain_takes_one_size(self) -> Recipe:
+        if self.model.kind == "plain" and self.optim.sizes:
+            raise ValueError("a plain network takes images of one size; leave optim.sizes out")
+        return self
+
+
+class DetectorDataTable(_Table):
+    """What is pasted into the photographs."""
+
+    paste: str = ""
+    """A prepared set of crops (of FER2013, say), whose training faces are pasted in; empty: none."""
+
+
+class DetectorModelTable(_Table):
+    """The detector's network; see `mien.training.detector.net`."""
+
+    widths: tuple[Count, Count, Count, Count, Count] = (16, 32, 64, 96, 128)
+    """Channels after the stem, at stride 4, and at strides 8, 16 and 32."""
+    depths: tuple[Count, Count, Count, Count] = (2, 4, 3, 2)
+    """Blocks at stride 4, 8, 16 and 32."""
+    neck: Count = 64
+    """Channels in which the strides meet."""
+
+
+class SceneTable(_Table):
+    """How training pictures are composed out of photographs; see `mien.training.detector.scenes`."""
+
+    sizes: tuple[Annotated[int, Field(ge=64, le=1024, multiple_of=32)], ...] = (256, 256, 256, 320, 448)
+    """Sides of the square training pictures, one drawn for each batch."""
+    tiles: tuple[Share, ...] = (0.4, 0.35, 0.25)
+    """Odds of one photograph in a picture, of 2 x 2 (mosaic, Bochkovskiy et al. 2020), of 3 x 3."""
+    smallest: Positive = 9.0
+    """Side in pixels of the smallest faces drawn; smaller ones count neither as faces nor as background."""
+    largest: Share = 0.95
+    """Side of the largest faces drawn, as a share of their tile's."""
+    close: Share = 0.4
+    """Share of the photographs whose face is drawn large, from a third of its tile up, all sides alike; over the others
+    the logarithm of the side is even."""
+    tilt: Annotated[float, Field(ge=0, le=180)] = 60.0
+    """Largest turn in degrees, either way."""
+    upright: Share = 0.5
+    """Share of the photographs that are turned by some 10 degrees only."""
+    stretch: Rate = 0.12
+    """Largest change of aspect ratio, and largest shear, as a share."""
+    paste: Share = 0.25
+    """Share of the pictures that get faces pasted in, where there are any to paste."""
+    occlude: Share = 0.2
+    """Share of the faces that are covered in part."""
+    grey: Share = 0.1
+    dark: Share = 0.15
+    """Share of the pictures taken in low light."""
+    blur: Share = 0.15
+    noise: Share = 0.2
+    jpeg: Share = 0.2
+
+    @model_validator(mode="after")
+    def _something_to_draw(self) -> Self:
+        if not self.sizes or not sum(self.tiles):
+            raise ValueError("sizes and tiles need one entry or more, and some odds above zero")
+        return self
+
+
+class DetectorRecipe(_Table):
+    """One training run of the face detector. Sizes in pixels, shares in 0..1, angles in degrees."""
+
+    task: Literal["detect"]
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    about: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+    init: str = ""
+    """A run folder whose best weights the network starts from; empty: random weights."""
+    data: DetectorDataTable = DetectorDataTable()
+    model: DetectorModelTable = DetectorModelTable()
+    augment: SceneTable = SceneTable()
+    optim: LoopTable = LoopTable()
+
+
+Plan = Recipe | DetectorRecipe
+"""What a recipe can describe; its `task` says which."""
+
+
+def parse(content: dict[str, Any]) -> Plan:
+    """A recipe's tables as the recipe; raises pydantic's ValidationError."""
+    return _schema(content).model_validate(content)
+
+
+def _schema(content: dict[str, Any]) -> type[Recipe] | type[DetectorRecipe]:
+    return DetectorRecipe if content.get("task") == "detect" else Recipe
+
+
+def shipped() -> list[str]:
+    """Names of the recipes inside the package."""
+    names = (entry.name for entry in files("mien.recipes").iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def read(name_or_path: str, settings: tuple[str, ...] = ()) -> Plan:
+    """A recipe by shipped name or path, with `table.key=value` settings laid over it.
+
+    Raises RecipeError on an unknown recipe, key or value, with the close match.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise RecipeError(f"cannot read recipe {path}: {reason(error)}") from None
+        except UnicodeDecodeError:
+            raise RecipeError(f"recipe {path} is not TOML: it is no UTF-8 text") from None
+    elif name_or_path in shipped():
+        text = (files("mien.recipes") / f"{name_or_path}.toml").read_text(encoding="utf-8")
+    else:
+        raise RecipeError(
+            f"no recipe {name_or_path!r}{did_you_mean(name_or_path, shipped())}; "
+            f"shipped are {', '.join(shipped())}, or give the path of a .toml file"
+        )
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"recipe {name_or_path} is not TOML: {error}") from None
+    for setting in settings:
+        _lay_over(content, setting)
+    try:
+        return parse(content)
+    except ValidationError as error:
+        raise RecipeError(f"recipe {name_or_path}: {_first_problem(error, _schema(content))}") from None
+
+
+def _lay_over(content: dict[str, Any], setting: str) -> None:
+    key, equals, value = setting.partition("=")
+    if not equals:
+        raise RecipeError(f"--set {setting!r} should read table.key=value, for example optim.epochs=20")
+    try:
+        parsed = tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    *tables, last = key.strip().split(".")
+    for table in tables:
+        content = content.setdefault(table, {})
+        if not isinstance(content, dict):
+            raise RecipeError(f"--set {setting!r}: {table!r} is no table")
+    content[last] = parsed
+
+
+def _first_problem(error: ValidationError, schema: type[BaseModel]) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        table: Any = schema
+        for part in first["loc"][:-1]:
+            table = table.model_fields[str(part)].annotation
+        return f"unknown key {where!r}{did_you_mean(str(first['loc'][-1]), table.model_fields)}"
+    if first["type"] == "value_error":  # raised by a table's own check, whose input is the whole table
+        return f"{where}: {first['ctx']['error']}"
+    return f"{where}: {first['msg']} (got {first['input']!r})"

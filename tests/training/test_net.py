@@ -1,0 +1,91 @@
+"""The network: shapes, sizes and heads."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from training_sets import expression_recipe
+
+from mien.labels import LABELS, VOTE_LABELS
+from mien.training.expression.net import Block, Dropout, ResidualNet, parameter_count
+from mien.training.recipe import ModelTable
+
+torch.set_num_threads(1)
+SMALL = {"stem_width": 8, "widths": (8, 16), "depths": (1, 2), "squeeze_excite": (False, True)}
+
+
+def small(**changes: object) -> ResidualNet:
+    return ResidualNet(ModelTable.model_validate({**SMALL, **changes})).eval()
+
+
+@pytest.mark.parametrize("size", [16, 33, 36, 48, 64])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_any_size_gives_both_heads(size: int, stride: int) -> None:
+    logits, votes = small(stem_stride=stride)(torch.randn(3, 1, size, size))
+    assert logits.shape == (3, len(LABELS))
+    assert votes.shape == (3, len(VOTE_LABELS))
+
+
+def test_an_enlarging_network_sees_its_input_enlarged() -> None:
+    plain, enlarging = small(), small(enlarge=1.25)
+    enlarging.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 1, 48, 48)
+    larger = torch.nn.functional.interpolate(x, size=60, mode="bilinear")
+    assert torch.equal(enlarging(x)[0], plain(larger)[0])
+    assert not torch.allclose(enlarging(x)[0], plain(x)[0])
+
+
+def test_vote_head_is_optional_and_its_absence_changes_nothing_else() -> None:
+    x = torch.randn(2, 1, 24, 24)
+    torch.manual_seed(0)
+    with_votes = small()
+    without = small(vote_head=False)
+    without.load_state_dict({k: v for k, v in with_votes.state_dict().items() if not k.startswith("vote_head")})
+    outputs = without(x)
+    assert len(outputs) == 1
+    assert torch.equal(outputs[0], with_votes(x)[0])
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_both_stems_end_at_the_same_resolution(stride: int) -> None:
+    """Two stages of 48 pixels end at 12: a stride-2 stem halves once and the second stage again, a stride-1
+    stem leaves both halvings to the stages."""
+    net = small(stem_stride=stride)
+    assert net.body(net.stem(torch.zeros(1, 1, 48, 48))).shape == (1, 16, 12, 12)
+
+
+def test_shortcut_of_a_halving_block_drops_no_pixel() -> None:
+    block = Block(1, 4, stride=2, squeeze_excite=False, batch_norm=True)
+    pixels = torch.zeros(1, 1, 7, 7, requires_grad=True)
+    shortcut: Tensor = block.shortcut.eval()(pixels)
+    (gradient,) = torch.autograd.grad(shortcut.sum(), pixels)
+    assert shortcut.shape == (1, 4, 4, 4)
+    assert bool((gradient != 0).all())
+
+
+def test_base_is_small() -> None:
+    assert 1.2e6 < parameter_count(ResidualNet(expression_recipe("base").model)) < 1.5e6
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+    torch.manual_seed(0)
+    ones = torch.ones(7, 63, 31, 31, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    dropped = Dropout(0.4)(ones)
+    assert dropped.dtype == ones.dtype and dropped.is_contiguous(memory_format=torch.channels_last)
+    assert set(dropped.float().unique().tolist()) == {0.0, float(torch.tensor(1 / 0.6, dtype=torch.bfloat16))}
+    shares = (dropped == 0).float().mean((0, 2, 3))  # channel by channel, 6,727 numbers each
+    assert abs(float(shares.mean()) - 0.4) < 0.003 and float((shares - 0.4).abs().max()) < 0.03
+
+
+def test_dropout_passes_gradients_through_what_it_kept_alone() -> None:
+    torch.manual_seed(0)
+    x = torch.ones(5, 13, requires_grad=True)  # no multiple of the four numbers in a word
+    dropped = Dropout(0.5)(x)
+    dropped.sum().backward()
+    assert x.grad is not None and torch.equal(x.grad, dropped)
+    again = Dropout(0.5)
+    torch.manual_seed(0)
+    assert torch.equal(again(x), dropped)
+    assert not torch.equal(again(x), dropped)
+    assert again.eval()(x) is x
