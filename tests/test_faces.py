@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from mien.faces import UNCERTAIN, Faces
-from mien.labels import LABELS
+from mien.faces import Faces
+from mien.labels import LABELS, UNCERTAIN
 
 
 def two() -> Faces:

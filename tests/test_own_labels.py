@@ -25,6 +25,7 @@ from mien import load
 from mien.analyzer import Analyzer
 from mien.data import prepared
 from mien.data.preparation import prepare
+from mien.drawing.annotate import COLOURS, annotate, colours
 from mien.errors import DataError, InputError
 from mien.evaluation.expression.portraits import chosen
 from mien.evaluation.expression.scores import read_scores
@@ -34,7 +35,6 @@ from mien.live.session import Live
 from mien.media.frames import Frame
 from mien.media.sources import find_sources
 from mien.models import load as load_model
-from mien.output.annotate import COLOURS, annotate, colours
 from mien.output.episodes import save_episodes
 from mien.output.tables import columns, open_table
 from mien.output.timeline.bins import Timeline
@@ -170,7 +170,7 @@ def test_a_model_and_a_set_of_other_labels(place: Path) -> None:
 
 
 def test_a_picture(faces: Faces, analyzer: Analyzer, astronaut: NDArray[np.uint8], place: Path, tmp_path: Path) -> None:
-    assert analyzer.labels == faces.label_names == OWN
+    assert analyzer.label_names == faces.label_names == OWN
     assert faces.probs is not None
     assert faces.probs.shape == (1, 3)
     (row,) = faces.rows()

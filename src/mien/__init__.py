@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from mien.faces import Faces
     from mien.labels import LABELS
     from mien.media.frames import Frame
+    from mien.recording.recording import Recording
+    from mien.recording.watch import watch
     from mien.stream import Stream
 
-__all__ = ["LABELS", "Analyzer", "Faces", "Frame", "MienError", "Stream", "__version__", "load"]
+__all__ = [
+    "LABELS", "Analyzer", "Faces", "Frame", "MienError", "Recording", "Stream", "__version__", "load", "watch",
+]  # fmt: skip
 
 _HOMES = {
     "Analyzer": "mien.analyzer",
@@ -29,8 +33,10 @@ _HOMES = {
     "Frame": "mien.media.frames",
     "LABELS": "mien.labels",
     "MienError": "mien.errors",
+    "Recording": "mien.recording.recording",
     "Stream": "mien.stream",
     "load": "mien.analyzer",
+    "watch": "mien.recording.watch",
 }
 
 

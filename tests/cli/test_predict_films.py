@@ -19,7 +19,7 @@ from films import NTSC, make_faces_film, make_film, packets
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.media.sources import open_frames
+from mien.media.opening import open_frames
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,8 @@ from mien.faces import Faces
 from mien.labels import LABELS
 from mien.live import hud
 from mien.live.session import Live, Recorder, Status, View
-from mien.media.sources import Source, open_frames
+from mien.media.opening import open_frames
+from mien.media.sources import Source
 from mien.vision.detect import Detector
 
 FPS = 10

@@ -12,8 +12,9 @@ import pytest
 from films import make_film, number, numbered, packets
 
 from mien.errors import InputError
-from mien.media.sources import Source, find_sources, open_frames
-from mien.output.video import save_film
+from mien.media.opening import open_frames
+from mien.media.sources import Source, find_sources
+from mien.output.video import open_video
 
 
 def source(path: Path) -> Source:
@@ -25,7 +26,7 @@ def source(path: Path) -> Source:
 def copied(original: Path, start: float | None = None, end: float | None = None) -> Path:
     """The film, written again without annotations."""
     target = original.parent / "new" / "out.mp4"
-    with save_film(target, source(original), end) as film:
+    with open_video(target, source(original), end) as film:
         for frame in open_frames(original, start=start, end=end):
             film.write(frame.image, frame.time)
     assert [p.name for p in target.parent.iterdir()] == ["out.mp4"]
@@ -77,7 +78,7 @@ def test_a_part_begins_at_zero_with_its_own_sound(tmp_path: Path) -> None:
 
 def test_ended_early(tmp_path: Path) -> None:
     original = make_film(tmp_path / "film.mp4", count=90, sound="aac")
-    with save_film(tmp_path / "out.mp4", source(original)) as film:
+    with open_video(tmp_path / "out.mp4", source(original)) as film:
         for frame in open_frames(original, end=1.0):
             film.write(frame.image, frame.time)
         film.cut()
@@ -85,7 +86,7 @@ def test_ended_early(tmp_path: Path) -> None:
 
 
 def test_odd_sizes_and_changing_ones(tmp_path: Path) -> None:
-    with save_film(tmp_path / "out.mp4") as film:
+    with open_video(tmp_path / "out.mp4") as film:
         film.write(numbered(1, (161, 121)), 0.0)
         film.write(numbered(2, (161, 121)), 0.04)
         film.write(np.repeat(np.repeat(numbered(3, (161, 121)), 2, 0), 2, 1), 0.08)
@@ -105,11 +106,11 @@ def test_a_rotated_film_comes_out_upright(tmp_path: Path) -> None:
 def test_a_failed_run_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     target.write_text("before")
-    with pytest.raises(RuntimeError), save_film(target) as film:
+    with pytest.raises(RuntimeError), open_video(target) as film:
         film.write(numbered(1), 0.0)
         raise RuntimeError
     assert target.read_text() == "before"
-    with save_film(target):
+    with open_video(target):
         pass  # no frame
     assert target.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
@@ -117,14 +118,14 @@ def test_a_failed_run_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write the film"), save_film(tmp_path / "file" / "out.mp4"):
+    with pytest.raises(InputError, match="cannot write the film"), open_video(tmp_path / "file" / "out.mp4"):
         pass
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "out.mp4.part").symlink_to("/dev/full")
-    with pytest.raises(InputError, match="no space left"), save_film(tmp_path / "out.mp4") as film:
+    with pytest.raises(InputError, match="no space left"), open_video(tmp_path / "out.mp4") as film:
         for i in range(60):
             film.write(np.random.default_rng(i).integers(0, 255, (120, 160, 3), np.uint8), i / 25)
     assert not list(tmp_path.iterdir())
@@ -138,7 +139,7 @@ def test_a_disk_that_fills_leaves_a_film_that_opens(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, limits[1]))  # as a full disk, to a program that writes
     try:
         told = pytest.raises(InputError, match=r"cannot write the film .*what was written until then is")
-        with told as error, save_film(tmp_path / "film.mp4") as film:
+        with told as error, open_video(tmp_path / "film.mp4") as film:
             for written in range(200):
                 film.write(random.integers(0, 256, (120, 160, 3), np.uint8), written / 25)
     finally:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.drawing.annotate import COLOURS
 from mien.errors import InputError
 from mien.faces import Faces
 from mien.labels import LABELS
-from mien.output.annotate import COLOURS
 from mien.output.timeline.bins import BINS, Timeline
 from mien.output.timeline.layout import MAX_LANES, clock, draw_timeline
 from mien.output.timeline.render import save_timeline

@@ -24,9 +24,9 @@ from browser import (
 from films import make_faces_film
 from numpy.typing import NDArray
 
+from mien.drawing.annotate import COLOURS
+from mien.drawing.annotate import colours as colours_of
 from mien.labels import LABELS
-from mien.output.annotate import COLOURS
-from mien.output.annotate import colours as colours_of
 from mien.output.tables import COLUMNS
 
 if TYPE_CHECKING:

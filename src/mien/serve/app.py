@@ -90,7 +90,7 @@ class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             schema = super().openapi()
-            labels = self.state.service.analyzer.labels
+            labels = self.state.service.analyzer.label_names
             _, models = models_json_schema(
                 [(Problem, "validation"), (recordings(labels), "validation")],
                 ref_template="#/components/schemas/{model}",

@@ -104,7 +104,7 @@ class Viewer:
             "type": "ready",
             "model": analyzer.classifier.card.name,
             "detector": analyzer.detector.name,
-            "labels": analyzer.labels,
+            "labels": analyzer.label_names,
             "max_pixels": settings.frame_pixels,
             "max_bytes": settings.frame_bytes,
         }

@@ -15,16 +15,14 @@ from PIL import Image
 from pydantic import ValidationError
 
 from mien import __version__
+from mien.drawing.annotate import annotate
 from mien.models import Card
-from mien.output.annotate import annotate
-from mien.output.episodes import save_episodes
-from mien.output.tables import open_table
+from mien.recording.recorder import Recorder
 from mien.serve.pictures import PICTURES, decode
 from mien.serve.problems import Refused, documented, listed
 from mien.serve.service import Service, Shared
 from mien.serve.uploads import safe_name, take_bytes
 from mien.serve.wire import Analysis, Films, Health, analysis, recordings
-from mien.tracking.episodes import EpisodeFinder
 
 router = APIRouter()
 
@@ -107,7 +105,7 @@ async def record(
 
 
 def _recorded(content: bytes, kind: str, service: Service) -> Response:
-    labels = service.analyzer.labels
+    labels = service.analyzer.label_names
     try:
         recording = recordings(labels).model_validate_json(content)
     except ValidationError as error:
@@ -122,14 +120,14 @@ def _recorded(content: bytes, kind: str, service: Service) -> Response:
     frames = (frame.as_faces(start, labels, **about) for frame in recording.frames)
     with TemporaryDirectory(dir=service.folder) as folder:
         path = Path(folder) / f"recording.{kind}"
-        if kind == "vtt":
-            finder = EpisodeFinder()
-            episodes = [episode for faces in frames for episode in finder.update(faces)]
-            save_episodes(path, name, episodes + finder.close())
-        else:
-            with open_table(path, labels=labels) as table:
-                for faces in frames:
-                    table.write(faces)
+        recorder = Recorder(
+            name, labels, tables=[] if kind == "vtt" else [path], episodes=[path] if kind == "vtt" else []
+        )
+        for faces in frames:
+            recorder.write(None, faces)
+        recorder.finish()
+        for problem in recorder.problems:
+            raise problem
         made = path.read_bytes()
     return Response(made, media_type=_MIME[kind], headers=attachment(f"{name}.{kind}"))
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.output.annotate import colours
-from mien.output.raster import text_length
+from mien.drawing.annotate import colours
+from mien.drawing.raster import text_length
 from mien.output.timeline.bins import Timeline
 from mien.tracking.episodes import MIN_DURATION, Episode
 
@@ -73,8 +73,8 @@ def draw_timeline(timeline: Timeline, episodes: Iterable[Episode] = ()) -> Scene
     people = sorted((lasting or everybody)[:MAX_LANES])
     lane = 96 if len(people) <= 3 else 64 if len(people) <= 6 else 44
     height = TOP + max(len(people), 1) * (lane + _STRIP + 4 + _GAP) + _BOTTOM
-    paints = {label: "rgb({},{},{})".format(*colour) for label, colour in colours(timeline.labels).items()}
-    stack = sorted(timeline.labels, key="neutral".__eq__)  # neutral on top, so that expressions grow from the base
+    paints = {label: "rgb({},{},{})".format(*colour) for label, colour in colours(timeline.label_names).items()}
+    stack = sorted(timeline.label_names, key="neutral".__eq__)  # neutral on top, so that expressions grow from the base
     legend = [(label, paints[label]) for label in stack]
     scene = Scene(WIDTH, height, *_heading(timeline, len(everybody) - len(people)), legend)
     span = max(timeline.duration, 1.0)
@@ -95,13 +95,13 @@ def draw_timeline(timeline: Timeline, episodes: Iterable[Episode] = ()) -> Scene
     for row, person in enumerate(people):
         top = TOP + row * (lane + _STRIP + 4 + _GAP)
         base = top + lane
-        dominant = timeline.labels[int(timeline.mean(person).argmax())]
+        dominant = timeline.label_names[int(timeline.mean(person).argmax())]
         scene.words.append(Words(16, top + lane / 2 - 9, f"person {person}", size=15))
         seen = f"{length(timeline.seconds(person))}, {dominant}"
         scene.words.append(Words(16, top + lane / 2 + 10, seen, "faint", size=12))
         scene.box(LEFT, base, LEFT + plot, base + 1, "line")
         for edges, probs in timeline.runs(person):
-            shares = probs[:, [timeline.labels.index(label) for label in stack]]
+            shares = probs[:, [timeline.label_names.index(label) for label in stack]]
             _stack(scene, [x(edge) for edge in edges], shares, base, lane)
         for episode in by_person.get(person, ()):
             _episode(scene, episode, paints[episode.label], x(episode.onset), x(episode.offset), base + 4, span)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from mien.drawing.raster import text_length, typeface
 from mien.errors import InputError, did_you_mean
 from mien.files import replacing
-from mien.output.raster import text_length, typeface
 from mien.output.timeline.bins import Timeline
 from mien.output.timeline.layout import LEFT, RIGHT, TOP, WIDTH, Area, Scene, Words, draw_timeline
 from mien.tracking.episodes import Episode

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 
-from mien.faces import UNCERTAIN, Faces
-from mien.labels import LABELS
-from mien.output.annotate import COLOURS, Rect, annotate, layout
+from mien.drawing.annotate import COLOURS, Rect, annotate, layout
+from mien.faces import Faces
+from mien.labels import LABELS, UNCERTAIN
 
 
 def faces_at(boxes: ArrayLike, best: str = "happy", share: float = 0.9) -> Faces:

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, cycle
 from math import ceil, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.faces import UNCERTAIN, Faces
-from mien.output.raster import Colour, Picture, lay, rounded, text_length, write
+from mien.drawing.raster import Colour, Picture, lay, rounded, text_length, write
+from mien.labels import UNCERTAIN
+
+if TYPE_CHECKING:
+    from mien.faces import Faces
 
 Rect = tuple[int, int, int, int]
 """x1, y1, x2, y2 in whole pixels, the last two outside."""
