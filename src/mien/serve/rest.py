@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from mien import __version__
 from mien.drawing.annotate import annotate
 from mien.models import Card
+from mien.output.episodes import save_episodes
 from mien.recording.recorder import Recorder
 from mien.serve.pictures import PICTURES, decode
 from mien.serve.problems import Refused, documented, listed
@@ -120,12 +121,12 @@ def _recorded(content: bytes, kind: str, service: Service) -> Response:
     frames = (frame.as_faces(start, labels, **about) for frame in recording.frames)
     with TemporaryDirectory(dir=service.folder) as folder:
         path = Path(folder) / f"recording.{kind}"
-        recorder = Recorder(
-            name, labels, tables=[] if kind == "vtt" else [path], episodes=[path] if kind == "vtt" else []
-        )
+        recorder = Recorder(name, labels, tables=[] if kind == "vtt" else [path])
         for faces in frames:
             recorder.write(None, faces)
-        recorder.finish()
+        record = recorder.finish()
+        if kind == "vtt":
+            save_episodes(path, name, record.episodes)
         for problem in recorder.problems:
             raise problem
         made = path.read_bytes()
