@@ -120,7 +120,7 @@ function onProblem(title, text) {
 
 async function startLive() {
   cancel();
-  live.settings(settings.wish);
+  live.settings(settings.message);
   stage.setMode("work");
   stage.job("Starting the camera", "The browser may ask you to allow it.");
   timeline.live();
@@ -236,7 +236,7 @@ async function openFile(file, count = 1) {
 /* -- controls -------------------------------------------------------------------------------------------------- */
 
 function onSetting(name) {
-  live.settings(settings.wish);
+  live.settings(settings.message);
   if (name === "threshold") files.refresh();
   if (name === "bars") {
     overlay.bars = settings.bars;

@@ -123,8 +123,8 @@ export class Files {
   /** Faces named by the threshold that is set now. */
   #judged(faces) {
     return faces.map((face) => {
-      const best = LABELS.reduce((a, b) => (face.probs[b] > face.probs[a] ? b : a));
-      return { ...face, label: face.probs[best] < this.#view.threshold ? UNCERTAIN : best };
+      const best = LABELS.reduce((a, b) => (face.probabilities[b] > face.probabilities[a] ? b : a));
+      return { ...face, label: face.probabilities[best] < this.#view.threshold ? UNCERTAIN : best };
     });
   }
 }

@@ -111,12 +111,12 @@ export class Film {
 
 /** A row of the table as the face that the live stream would send. */
 function faceOf(row) {
-  const probs = Object.fromEntries(LABELS.map((label) => [label, row[label]]));
+  const probabilities = Object.fromEntries(LABELS.map((label) => [label, row[label]]));
   return {
     id: row.id ?? 0,
     box: [row.x1, row.y1, row.x2, row.y2],
     label: row.label,
     confidence: row.confidence,
-    probs,
+    probabilities,
   };
 }

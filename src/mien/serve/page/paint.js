@@ -23,7 +23,7 @@ export function toView([x1, y1, x2, y2], view) {
 }
 
 /**
- * Paint faces `{box, label, confidence, probs, name}`; `view` is what `contain` gives and
+ * Paint faces `{box, label, confidence, probabilities, name}`; `view` is what `contain` gives and
  *   width, height      of the area to paint in
  *   frameWidth         of the frame in its own pixels
  *   mirrored, bars     whether the view is turned over; whether to paint the seven bars
@@ -142,10 +142,10 @@ function paintPanel(context, { face, panel, panelFont: font, names }, view) {
   const left = x1 + font * PAD;
   const right = x2 - font * PAD;
   const start = left + names + font * 0.7;
-  const best = Math.max(...LABELS.map((label) => face.probs[label]));
+  const best = Math.max(...LABELS.map((label) => face.probabilities[label]));
   context.textBaseline = "middle";
   for (const [k, label] of LABELS.entries()) {
-    const share = face.probs[label];
+    const share = face.probabilities[label];
     const y = y1 + font * (PAD + ROW * (k + 0.5));
     bar(context, start, y, font * BARS, font * 0.56, "rgb(255 255 255 / 0.16)");
     if (share * font * BARS >= 0.5) bar(context, start, y, share * font * BARS, font * 0.56, colour(label));

@@ -66,12 +66,12 @@ export class People {
     where.textContent = placeOf(person.box, width, this.mirrored);
     label.textContent = person.label;
     share.textContent = percent(person.confidence);
-    const best = Math.max(...LABELS.map((name) => person.probs[name]));
+    const best = Math.max(...LABELS.map((name) => person.probabilities[name]));
     for (const [k, name] of LABELS.entries()) {
       const row = bars.children[k];
-      row.classList.toggle("best", person.probs[name] === best);
-      row.style.setProperty("--share", person.probs[name]);
-      row.lastChild.textContent = percent(person.probs[name]);
+      row.classList.toggle("best", person.probabilities[name] === best);
+      row.style.setProperty("--share", person.probabilities[name]);
+      row.lastChild.textContent = percent(person.probabilities[name]);
     }
   }
 

@@ -79,7 +79,7 @@ export class Timeline {
       const person = this.#people.get(face.id);
       person.times.push(time);
       person.counts.push(this.#count);
-      person.probs.push(LABELS.map((label) => face.probs[label]));
+      person.probabilities.push(LABELS.map((label) => face.probabilities[label]));
     }
     if (this.#duration === null) this.#forget(time - WINDOW - 2);
     this.refresh();
