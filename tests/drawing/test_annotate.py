@@ -152,6 +152,28 @@ def test_a_group_is_labelled_without_collisions() -> None:
     assert not any(overlap(a, b) for a, b in combinations([*chips, *(mark.box for mark in marks)], 2))
 
 
+def test_bars_cover_nobody_elses_head() -> None:
+    """Two people cheek to cheek: their hair and chins reach beyond the boxes."""
+    for gap in range(20, 400, 20):
+        boxes = [[200, 150, 290, 260], [290 + gap, 150, 380 + gap, 260]]
+        marks = layout(faces_at(boxes), 900, 420)
+        for mark in marks:
+            x1, y1, x2, y2 = boxes[1 - mark.face]
+            if mark.panel is not None:
+                assert not overlap(mark.panel, (x1 - 15, y1 - 40, x2 + 15, y2 + 20)), gap
+        assert any(mark.panel is not None for mark in marks)
+
+
+def test_neutral_can_be_seen_on_paper_and_on_a_dark_page() -> None:
+    def luminance(rgb: tuple[int, int, int]) -> float:
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (c / 255 for c in rgb)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for behind in ((255, 255, 255), (25, 28, 34)):  # WCAG 2.2 asks 3 to 1 of what is drawn
+        light, dark = sorted((luminance(COLOURS["neutral"]), luminance(behind)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 3
+
+
 @st.composite
 def pictures(draw: st.DrawFn) -> tuple[Faces, int, int]:
     width, height = draw(st.integers(1, 2000)), draw(st.integers(1, 2000))

@@ -1,4 +1,4 @@
-/** What the network tells apart, and its colours: those of mien/draw.py, for pages, films and pictures. */
+/** What the network tells apart, and its colours: those of mien/output/annotate.py, for pages, films and pictures. */
 
 /** The seven expressions in their one order, unless the server's network learnt others. */
 export let LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"];
@@ -14,10 +14,10 @@ export let COLOURS = {
   disgust: [0, 178, 130],
   fear: [214, 132, 180],
   happy: [246, 222, 70],
-  neutral: [214, 219, 226],
+  neutral: [139, 148, 163],
   sad: [96, 180, 236],
   surprise: [240, 165, 20],
-  uncertain: [160, 166, 175],
+  uncertain: [214, 219, 226],
 };
 
 const OURS = LABELS;
@@ -25,7 +25,7 @@ const OWN = COLOURS;
 /** For labels that are none of ours, in turn, as far as they are free. */
 const OTHERS = [
   [96, 180, 236], [240, 165, 20], [0, 178, 130], [214, 132, 180], [246, 222, 70], [230, 97, 38],
-  [172, 150, 245], [176, 212, 84], [214, 219, 226], [112, 218, 222], [201, 158, 112], [250, 152, 148],
+  [172, 150, 245], [176, 212, 84], [139, 148, 163], [112, 218, 222], [201, 158, 112], [250, 152, 148],
 ];
 
 /** Show other labels from now on, in the order of the server's answers; gives whether they are others than ours. */
