@@ -5,6 +5,7 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -114,4 +115,9 @@ class _App(FastAPI):
                 "token": {"type": "http", "scheme": "bearer", "description": "Where the server was started with one."}
             }
             schema["security"] = [{}, {"token": []}]
+            for item in schema["paths"].values():
+                for operation in item.values():
+                    for status, answer in operation["responses"].items():
+                        if answer["description"] == "Successful Response":  # FastAPI's own word for all of them
+                            answer["description"] = HTTPStatus(int(status)).phrase
         return self.openapi_schema or {}

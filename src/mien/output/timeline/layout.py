@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import ceil
 from pathlib import Path
 
@@ -99,10 +100,9 @@ def draw_timeline(timeline: Timeline, episodes: Iterable[Episode] = ()) -> Scene
         base = top + height
         scene.box(LEFT, base, LEFT + plot, base + 1, "line")
         _lane_name(scene, timeline, lane, top + height / 2)
+        if len(lane) > 1:
+            _stay_names(scene, lane, [*(x(stay.start) for stay in lane), x(span)], top)
         for stay in lane:
-            if len(lane) > 1:
-                following = [other.start for other in lane if other.start > stay.start]
-                _stay_name(scene, stay.person, x(stay.start), x(min(following, default=span)), top)
             for edges, probs in timeline.runs(stay.person):
                 _stack(scene, timeline.label_names, [x(edge) for edge in edges], probs, base, height)
             for episode in by_person.get(stay.person, ()):
@@ -136,13 +136,16 @@ def _lane_name(scene: Scene, timeline: Timeline, lane: list[Stay], y: float) -> 
     scene.words.append(Words(16, y + 10, seen, "faint", size=_SMALL))
 
 
-def _stay_name(scene: Scene, person: int, x1: float, x2: float, top: float) -> None:
-    """Over a stretch of a shared lane: who it is, as far as there is room before the next one."""
-    scene.box(x1, top - 14, x1 + 1, top, "faint")
-    for text in (f"person {person}", str(person)):
-        if text_length(text, _SMALL) + 10 <= x2 - x1:
-            scene.words.append(Words(x1 + 4, top - 9, text, size=_SMALL))
-            return
+def _stay_names(scene: Scene, lane: list[Stay], edges: list[float], top: float) -> None:
+    """Over the stretches of a shared lane, which begin at `edges`: who it is, as far as there is room."""
+    names = [f"person {stay.person}" for stay in lane]
+    room = [x2 - x1 - 10 for x1, x2 in pairwise(edges)]
+    if any(text_length(name, _SMALL) > width for name, width in zip(names, room, strict=True)):
+        names = [str(stay.person) for stay in lane]
+    for name, width, x in zip(names, room, edges, strict=False):
+        scene.box(x, top - 14, x + 1, top, "faint")
+        if text_length(name, _SMALL) <= width:
+            scene.words.append(Words(x + 4, top - 9, name, size=_SMALL))
 
 
 def _heading(timeline: Timeline, others: int, shared: bool) -> tuple[str, str]:
