@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from serving import jpeg, serving
 
 from mien.analyzer import Analyzer
+from mien.drawing.annotate import COLOURS
 from mien.labels import LABELS
-from mien.output.annotate import COLOURS
 from mien.output.timeline.lanes import Stay, assign_lanes
 from mien.serve.films import Result
 

@@ -1,4 +1,4 @@
-/** What the network tells apart, and its colours: those of mien/output/annotate.py, for pages, films and pictures. */
+/** What the network tells apart, and its colours: those of mien/drawing/annotate.py, for pages, films and pictures. */
 
 /** The seven expressions in their one order, unless the server's network learnt others. */
 export let LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"];
