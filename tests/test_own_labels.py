@@ -275,8 +275,8 @@ def test_the_server(server: Server, analyzer: Analyzer, astronaut: NDArray[np.ui
     with server.client() as client, server.viewer() as viewer:
         assert heard(viewer)["labels"] == list(OWN)
         answers = [asked(viewer, k, k / 10, photo) for k in range(3)]
-        assert list(answers[-1]["faces"][0]["raw_probs"]) == list(OWN)
-        assert list(client.post("/v1/analyze", content=photo).json()["faces"][0]["probs"]) == list(OWN)
+        assert list(answers[-1]["faces"][0]["raw_probabilities"]) == list(OWN)
+        assert list(client.post("/v1/analyze", content=photo).json()["faces"][0]["probabilities"]) == list(OWN)
         assert client.get("/v1/model").json()["labels"] == list(OWN)
         shape = client.get("/openapi.json").json()["components"]["schemas"]["Probabilities"]
         assert (list(shape["properties"]), shape["required"]) == (list(OWN), list(OWN))
@@ -288,10 +288,10 @@ def test_the_server(server: Server, analyzer: Analyzer, astronaut: NDArray[np.ui
         table = client.post("/v1/recordings", json=recording)
         assert table.text.splitlines()[0] == ",".join(table_columns(OWN))
         assert len(table.text.splitlines()) == 4
-        recording["frames"][0]["faces"][0]["probs"] = {"calm": 0.5, "happy": 0.5}
+        recording["frames"][0]["faces"][0]["probabilities"] = {"calm": 0.5, "happy": 0.5}
         answer = client.post("/v1/recordings", json=recording)
         assert answer.status_code == 422
-        assert "probs.tired: field required" in answer.json()["detail"]
+        assert "probabilities.tired: field required" in answer.json()["detail"]
 
 
 @needs_browser

@@ -84,7 +84,7 @@ def _open(name: str) -> Any:
         ) from None
 
 
-def look(order: Order) -> dict[str, Any]:
+def probe(order: Order) -> dict[str, Any]:
     """Whether there is a film at all, within the limits: its duration, or a status and a sentence."""
     name = order.name
     try:
@@ -183,8 +183,8 @@ def main() -> None:
     def say(message: dict[str, Any]) -> None:
         print(json.dumps(message), flush=True)
 
-    if task == "look":
-        say(look(order))
+    if task == "probe":
+        say(probe(order))
     else:
         read(order, say)
 

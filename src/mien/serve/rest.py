@@ -61,21 +61,21 @@ async def analyze(
         float, Query(ge=0, le=1, description="Below this probability an expression is called uncertain.")
     ] = 0.0,
 ) -> Response:
-    with service.room():
+    with service.admit():
         content, name = await take_bytes(request, service.settings.picture_bytes)
 
         def work() -> Response:
             image = decode(content, name, PICTURES, service.settings.picture_pixels)
             faces = service.analyzer.analyze(image)
-            service.measures.faces.inc(len(faces))
+            service.metrics.faces.inc(len(faces))
             if kind == "json":
                 return JSONResponse(analysis(faces, min_confidence))
             drawn = BytesIO()
             Image.fromarray(annotate(image, faces, min_confidence)).save(drawn, "PNG", compress_level=1)
             return Response(drawn.getvalue(), media_type="image/png")
 
-        async with service.turns.free:
-            return await service.turns.call(work)
+        async with service.slots.free:
+            return await service.slots.run(work)
 
 
 @router.post(
@@ -100,7 +100,7 @@ async def record(
     ] = "csv",
 ) -> Response:
     """The same files as the command line writes. Times count from the first frame."""
-    with service.room():
+    with service.admit():
         content, _ = await take_bytes(request, service.settings.recording_bytes)
         return await asyncio.to_thread(_recorded, content, kind, service)
 
@@ -160,4 +160,4 @@ async def model(service: Shared) -> Card:
     responses=documented(good={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}),
 )
 async def metrics(service: Shared) -> Response:
-    return Response(service.measures.text(), media_type=service.measures.content_type)
+    return Response(service.metrics.text(), media_type=service.metrics.content_type)
