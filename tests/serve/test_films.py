@@ -67,7 +67,7 @@ def test_a_film(server: Server, analyzer: Analyzer, film: bytes, tmp_path: Path)
 
         got = {}
         for name in (
-            "table.csv", "table.jsonl", "table.parquet", "episodes.csv", "episodes.json", "episodes.vtt",
+            "table.csv", "table.jsonl", "table.parquet", "frames.csv", "episodes.csv", "episodes.json", "episodes.vtt",
             "episodes.tsv", "timeline.png", "timeline.html",
         ):  # fmt: skip
             result = client.get(f"{answer.headers['location']}/{name}")
@@ -77,7 +77,9 @@ def test_a_film(server: Server, analyzer: Analyzer, film: bytes, tmp_path: Path)
             got[name] = result.content
         missing = client.get(f"{answer.headers['location']}/table.xlsx")
         assert missing.status_code == 422
-        assert {path.name for path in server.service.folder.rglob("*") if path.is_file()} == {*got, "log"}
+        assert {path.name for path in server.service.folder.rglob("*") if path.is_file()} == {
+                *got, "log", "table.csv.json", "table.jsonl.json", "frames.csv.json",
+            }  # fmt: skip
 
     (tmp_path / "film.mp4").write_bytes(film)
     expected = [face for faces in analyzer.stream(tmp_path / "film.mp4", every=3) for face in faces.rows()]
