@@ -31,8 +31,8 @@ _MIME: Mapping[str, str] = {
     "timeline.html": "text/html",
 }
 Result = Literal[
-    "table.csv", "table.jsonl", "table.parquet", "frames.csv", "episodes.csv", "episodes.json", "episodes.vtt", "episodes.tsv",
-    "timeline.png", "timeline.html",
+    "table.csv", "table.jsonl", "table.parquet", "frames.csv", "episodes.csv", "episodes.json", "episodes.vtt",
+    "episodes.tsv", "timeline.png", "timeline.html",
 ]  # fmt: skip
 FilmId = Annotated[str, InPath(alias="id", max_length=64, description="As POST /v1/videos gave it.")]
 
