@@ -52,7 +52,7 @@ class Audit:
     `conflicts` the groups of copies whose labels differ, `near_conflicts` which of `near` (m,) have different labels;
     `blank` rows of one single grey; `voted_faceless` rows where most FER+ annotators saw no face, None where nobody
     voted; `faceless` rows where `detector` finds none, None where it was not asked; `unusable` a sentence for each
-    image that never came into the set; `removable` training rows that `--dedupe` would leave out.
+    image that never came into the set; `removable` training rows that `dedupe` would leave out.
     """
 
     data: PreparedSet

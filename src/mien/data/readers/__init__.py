@@ -34,7 +34,7 @@ def read_source(
         raise DataError(f"{path} does not exist; name a fer2013.csv(.gz), a .parquet file or a folder")
     if is_csv(path):
         if cropper.mode == "photo":
-            raise DataError(f"{path} holds face crops as pixels, so no photographs; leave out --faces photo")
+            raise DataError(f"{path} holds face crops as pixels, so no photographs; set faces to auto or crop")
         return read_csv(path, cropper.size, progress, group=group, labels=labels)
     if path.suffix.lower() == ".parquet":
         return read_parquet(path, cropper, progress, group=group, labels=labels)
