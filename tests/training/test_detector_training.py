@@ -295,7 +295,7 @@ def test_a_resumed_run_ends_with_the_same_bits(album: Path, learned: RunFolder, 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(small_recipe(), album, tmp_path / "run", threads=1, watch=stop)
+        fit(small_recipe(), album, tmp_path / "run", threads=1, progress=stop)
     assert len(RunFolder(tmp_path / "run").history()) == 2
     fit(small_recipe(), album, tmp_path / "run", threads=1, resume=True)
     assert (tmp_path / "run" / "last.safetensors").read_bytes() == learned.last.read_bytes()

@@ -190,7 +190,7 @@ def fetch(
 
 
 @app.command()
-def retake(
+def recrop(
     folder: Annotated[Path, typer.Argument(metavar="SET", help="A prepared set.")],
     target: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the new prepared set.")],
     seed: Annotated[int, typer.Option(min=0, help="Decides sizes, angles and backgrounds.")] = 0,
@@ -199,15 +199,15 @@ def retake(
 ) -> None:
     """Find and crop every face again as in use, so that training can mix what users' pictures will show."""
     from mien.data import prepared
-    from mien.data.recrop import retake
+    from mien.data.recrop import recrop
     from mien.vision.detect import load_detector
 
     prepared.check_target(target)
     finder = load_detector(detector, detector_weights, threads=1)
     data = prepared.load(folder)
     with progress("images") as bar:
-        taking = bar.add_task(f"retaking with {finder.name}", total=len(data))
-        again, found = retake(data, finder, seed=seed, progress=lambda count: bar.advance(taking, count))
+        cropping = bar.add_task(f"re-cropping with {finder.name}", total=len(data))
+        again, found = recrop(data, finder, seed=seed, progress=lambda count: bar.advance(cropping, count))
         packing = bar.add_task("packing", total=len(again))
         prepared.save(target, again, lambda count: bar.advance(packing, count))
     out.print(f"{target}: {len(again):,} images, {found.mean():.1%} found again; the others stay as they were")

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mien.errors import RecipeError
+from mien.errors import MienError, RecipeError
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ def joined(device: str) -> Iterator[World]:
     if size == 1:
         yield World(0, 1, device)
         return
+    if device == "mps":
+        raise MienError("several processes train on cuda or cpu, not on mps; use one process, or the device cpu")
     if device == "cuda":
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)
