@@ -14,14 +14,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from mien import data as data
     from mien.analyzer import Analyzer, load
     from mien.errors import MienError
     from mien.faces import Faces
     from mien.labels import LABELS
     from mien.media.frames import Frame
     from mien.stream import Stream
+    from mien.workshop import evaluate, export, report, train
 
-__all__ = ["LABELS", "Analyzer", "Faces", "Frame", "MienError", "Stream", "__version__", "load"]
+__all__ = [
+    "LABELS", "Analyzer", "Faces", "Frame", "MienError", "Stream", "__version__", "evaluate", "export", "load",
+    "report", "train",
+]  # fmt: skip
 
 _HOMES = {
     "Analyzer": "mien.analyzer",
@@ -30,7 +35,11 @@ _HOMES = {
     "LABELS": "mien.labels",
     "MienError": "mien.errors",
     "Stream": "mien.stream",
+    "evaluate": "mien.workshop",
+    "export": "mien.workshop",
     "load": "mien.analyzer",
+    "report": "mien.workshop",
+    "train": "mien.workshop",
 }
 
 
@@ -40,6 +49,10 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return getattr(import_module(_HOMES[name]), name)
+    if name == "data":  # mien.data.prepare and mien.data.audit
+        from importlib import import_module
+
+        return import_module("mien.data")
     raise AttributeError(f"module 'mien' has no attribute {name!r}")
 
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from mien.errors import MienError
 from mien.training.expression.net import normalise, resize
 
-
 DEVICES = ("auto", "cuda", "mps", "cpu")
 
 
@@ -55,7 +54,8 @@ def mixed_precision(device: str) -> torch.autocast:
 
 
 def _cpu_has_bfloat16() -> bool:
-    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 @torch.no_grad()

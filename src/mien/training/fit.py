@@ -136,7 +136,8 @@ def _train_epoch(
         torch.autograd.backward(step.loss)
         state.optimizer.step()
         # The average forgets its first, untrained weights faster than the later ones.
-        ema.multi_avg_fn = get_ema_multi_avg_fn(min(optim.average_decay, (1 + now) / (10 + now)))
+        decay = min(optim.average_decay, (1 + now) / (10 + now))
+        ema.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         ema.update_parameters(state.net)
         loss_sum += step.logged_loss
         accuracy_sum += step.accuracy

@@ -83,8 +83,8 @@ def draw_curves(history: list[Epoch], path: Path, title: str, measures: tuple[st
         f"{title}: best {chosen.validation_accuracy:.2%} in epoch {chosen.epoch}",
         loc="right", color=VALIDATION, fontsize=10,
     )  # fmt: skip
-    with replacing(path, str(path)) as part:
-        figure.savefig(part, format="png")
+    with replacing(path, str(path)) as aside:
+        figure.savefig(aside, format="png")
 
 
 def _frame(axes: Axes, history: list[Epoch]) -> None:

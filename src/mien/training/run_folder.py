@@ -17,7 +17,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +74,7 @@ def environment(device: str) -> dict[str, Any]:
     return {"started": about.pop("date"), **about, **software}
 
 
-def best(history: list[Epoch]) -> Epoch:
+def best(history: Sequence[Epoch]) -> Epoch:
     """The line of the highest validation accuracy, of those that share it the likeliest, then the earliest."""
     return max(history, key=lambda line: (line.validation_accuracy, -line.validation_loss))
 

@@ -38,8 +38,8 @@ def start(net: nn.Module, recipe: Recipe, labels: tuple[str, ...] = LABELS) -> N
 
 
 def head_note(recipe: Recipe, labels: tuple[str, ...]) -> str:
-    """A sentence on what becomes of the label head of the weights that `recipe.init` names; empty where it is kept whole.
-    Raises as `start` does where there are no such weights."""
+    """What becomes of the label head of the weights that `recipe.init` names, as a sentence; empty where all of it
+    stays. Raises as `start` does where there are no such weights."""
     known = _held(recipe)[1] if recipe.init else labels
     if set(known) == set(labels):
         return ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from mien.data.auditing.duplicates import Alike, find_alike, repeats
 from mien.data.prepared import PreparedSet
+from mien.files import replacing
 from mien.labels import FERPLUS_COLUMNS, SPLITS
 from mien.vision.detect import Detector
 
@@ -206,3 +209,10 @@ def _enlarged(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     edge = round(side * _BORDER)
     framed = cv2.copyMakeBorder(large, edge, edge, edge, edge, cv2.BORDER_REPLICATE)
     return np.repeat(np.asarray(framed, np.uint8)[..., None], 3, 2)
+
+
+def save_json(path: Path, found: Audit, name: str, manifest_sha256: str) -> None:
+    """Write all findings with their rows, of the set called `name`. Raises MienError where that cannot be done."""
+    content = {"set": name, "manifest_sha256": manifest_sha256, **found.to_dict()}
+    with replacing(path, str(path)) as part:
+        part.write_text(json.dumps(content) + "\n", encoding="utf-8")

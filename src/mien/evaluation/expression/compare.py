@@ -42,6 +42,17 @@ class Difference(BaseModel):
         )
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Scores of one model or several on the same images, in the order given, and every other against the first.
+
+    Where there are several, `scores[i].model` is a name that no other has.
+    """
+
+    scores: tuple[Scores, ...]
+    differences: tuple[Difference, ...]
+
+
 def differences(labels: NDArray[np.integer], readings: dict[str, Reading]) -> list[Difference]:
     """Every model but the first against the first, on images with these true labels (n,)."""
     (first, base), *others = readings.items()

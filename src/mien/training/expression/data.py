@@ -59,8 +59,8 @@ def load(recipe: Recipe, folder: Path) -> TrainingData:
     voted = validation.labels[named_shares(validation.votes).any(1)]
     if recipe.optim.teachers_see_votes and len(np.unique(voted)) < 2:
         raise DataError(
-            f"teachers_see_votes needs votes on two expressions or more in split {recipe.data.validation_split!r}; prepare "
-            "the data with votes, or leave it out"
+            f"teachers_see_votes needs votes on two expressions or more in split {recipe.data.validation_split!r}; "
+            "prepare the data with votes, or leave it out"
         )
     return TrainingData(train, validation, prepared.manifest_hash(folder))
 

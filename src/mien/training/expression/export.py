@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import onnx
@@ -37,6 +37,9 @@ from mien.training.run_folder import RunFolder, best
 from mien.vision.classify import Classifier
 from mien.vision.runtime import Session
 
+if TYPE_CHECKING:
+    from mien.training.expression.quantize import Quantized
+
 Module = TypeVar("Module", bound=nn.Module)
 TOLERANCE = 1e-4
 """Largest difference of a probability to torch's, float32."""
@@ -55,6 +58,8 @@ class Exported:
     card: Card
     difference: float
     images: int
+    int8: Quantized | None = None
+    """The int8 network beside it, where one was asked for."""
 
 
 def export(
