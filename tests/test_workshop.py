@@ -100,7 +100,7 @@ def test_audit_returns_what_it_finds(data: Path, tmp_path: Path) -> None:
     assert found.spare == 1
     assert (tmp_path / "a.html").stat().st_size > 1000
     assert '"copies": [[0, 3]]' in (tmp_path / "a.json").read_text()
-    with pytest.raises(DataError, match="set faces, or leave the detector out"):
+    with pytest.raises(DataError, match="set it, or leave the detector out"):
         mien.data.audit(double, detector="haar")
 
 

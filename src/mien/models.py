@@ -55,7 +55,7 @@ class Card(BaseModel):
     name: str
     about: str = ""
     labels: tuple[str, ...]
-    """What the outputs are, in their order: the seven expressions, or labels of somebody's own."""
+    """The outputs' labels in their order: the seven expressions or others."""
     vote_labels: tuple[str, ...] = ()
     """What the second output predicts (FER+ votes), empty when there is none."""
     input_size: int = Field(ge=16, le=512)

@@ -292,7 +292,7 @@ def _one_of(name: str, value: str, valid: tuple[Word, ...]) -> Word:
 
 
 def _unique(names: Sequence[str], index: int) -> str:
-    """What tells a model from the others of one call: its file's stem, its path where several share that."""
+    """A name that no other model of the call has: its file's stem, or its path where several share that."""
     name = names[index]
     alike = {other for other in names if Path(other).stem == Path(name).stem}
     short = Path(name).stem if len(alike) == 1 else name

@@ -78,7 +78,7 @@ def prepare(
 ) -> None:
     """Read pictures in any usual layout and pack the face crops without loss into one folder for training.
 
-    A run that was interrupted while it looked for faces goes on from there when it is started again.
+    A run that was interrupted while it searched for faces continues there when it is started again.
     """
     import mien.data
     from mien.data import prepared
@@ -113,12 +113,12 @@ def audit(
         Path | None, typer.Option("--json", metavar="FILE", help="Write all findings with their rows.")
     ] = None,
     faces: Annotated[
-        bool, typer.Option("--faces", help="Look for a face in every image, which takes a minute or more.")
+        bool, typer.Option("--faces", help="Search every image for a face, which takes a minute or more.")
     ] = False,
     detector: Annotated[str | None, typer.Option(help="What finds the faces: mien, yunet or haar.")] = None,
     detector_weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A detector's file to use.")] = None,
 ) -> None:
-    """Look for copies, leaks between the splits, contradicting labels, blank images and what is no face."""
+    """Find copies, leaks between splits, contradicting labels, blank images and images without a face."""
     import mien.data
 
     with stages() as progress:

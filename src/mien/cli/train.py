@@ -128,7 +128,7 @@ def export(
 
 
 def _adjustment(text: str) -> tuple[str, float]:
-    """LABEL=NATS taken apart."""
+    """Label and number of LABEL=NATS."""
     label, equals, nats = text.partition("=")
     try:
         value = float(nats)

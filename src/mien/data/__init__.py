@@ -39,7 +39,7 @@ def prepare(
     training images that repeat or are in another split. `detector` (mien, yunet, haar) finds the faces.
 
     Returns the set with a sentence for each image that could not be used and notes on how it was read. A call that was
-    interrupted while it looked for faces goes on there. Raises DataError where sources or arguments cannot be used.
+    interrupted while it searched for faces continues there. Raises DataError where sources or arguments cannot be used.
     """
     from mien.data import prepared
     from mien.data.preparation import prepare as read_and_split
@@ -91,7 +91,7 @@ def audit(
     detector: str | None = None, detector_weights: AnyPath | None = None,
     progress: Progress = lambda stage, done, of: None,
 ) -> Audit:  # fmt: skip
-    """Look for copies, leaks between the splits, contradicting labels, blank images and what is no face in a set.
+    """Find copies, leaks between splits, contradicting labels, blank images and images without a face in a set.
 
     `faces` also searches every image for a face, by `detector` (mien, yunet, haar), which takes a minute or more.
     `html` writes a page with the pictures there, `json` all findings with their rows. Raises DataError where `folder`
@@ -105,7 +105,7 @@ def audit(
     from mien.vision.detect import load_detector
 
     if not faces and (detector or detector_weights):
-        raise DataError("a detector is used only where faces are looked for; set faces, or leave the detector out")
+        raise DataError("a detector is used only with faces set; set it, or leave the detector out")
     place = Path(folder)
     finder = load_detector(detector, Path(detector_weights) if detector_weights else None, threads=1) if faces else None
     progress("reading the set", 0, None)

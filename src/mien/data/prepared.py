@@ -3,7 +3,7 @@
     DIR/manifest.csv     one row per image: id, source, split, label, votes, hash, flags
     DIR/sheets/0000.webp contact sheets of 16 x 16 crops, grey, lossless WebP; image `id` is the tile
                          `id % 256` (row by row) of sheet `id // 256`
-    DIR/set.json         crop size, number of images, how it was packed, the labels where they are not ours
+    DIR/set.json         crop size, number of images, how it was packed, and labels other than the seven expressions
     DIR/problems.txt     one sentence for each image of the sources that is not in the set; where there are any
 
 Any viewer opens the sheets and any spreadsheet the manifest. FER2013 takes 55 MiB and loads in a second or so.

@@ -27,7 +27,7 @@ def measure_detectors(
     """Scores of the detectors named, or of all that can be had, on the held-out part of the Parquet file `data`.
 
     scores.json and detection.html are written into the folder `out`. `progress` is called with a stage in words, what
-    is done of it, and how much it is; `note` hears which detectors are left out. Raises MienError where a detector or
+    is done of it, and how much it is; `note` with the detectors that are left out. Raises MienError where a detector or
     the photographs cannot be had.
     """
     contenders = _contenders(names, note)

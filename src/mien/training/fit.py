@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from mien.errors import RecipeError
 from mien.training.detector.task import DetectorTask
 from mien.training.device import keep_freed_memory
-from mien.training.distributed import World, joined
+from mien.training.distributed import World, process_group
 from mien.training.expression.net import parameter_count
 from mien.training.expression.task import ExpressionTask
 from mien.training.plots import TensorBoard, draw_curves
@@ -48,7 +48,7 @@ def fit(
     if threads:
         torch.set_num_threads(threads)
     keep_freed_memory()
-    with joined(device) as world:
+    with process_group(device) as world:
         deadline = time.monotonic() + minutes * 60
         return _fit(recipe, data_folder, RunFolder(run_folder), world, resume, deadline, progress)
 
@@ -79,7 +79,7 @@ def _fit(
         known = run.same_machine()
     task.open()
     images = task.steps * task.batch_size
-    running = world.together(net)
+    running = world.parallel(net)
     with closing(TensorBoard(run.tensorboard if world.rank == 0 else None)) as board:
         try:
             first = len(state.history)

@@ -33,7 +33,7 @@ class DataTable(_Table):
     recropped: str = ""
     """A prepared set of the same rows, made by `mien data recrop`; empty: none."""
     recropped_share: Share = 0.0
-    """Share of the training images that are taken from there, drawn anew in every epoch."""
+    """Share of the training images that come from there, drawn again in every epoch."""
 
     @model_validator(mode="after")
     def _share_has_a_set(self) -> DataTable:
@@ -48,8 +48,8 @@ class ModelTable(_Table):
     kind: Literal["residual", "plain"] = "residual"
     input_size: Side = 48
     enlarge: Annotated[float, Field(ge=1, le=4)] = 1.0
-    """Of the residual network: how much it enlarges its input before the first convolution. More places to look at, for
-    a time that grows with the square; the crops stay as large as the data has them."""
+    """Of the residual network: the factor by which its input is enlarged before the first convolution, on a finer grid
+    for a time that grows with the square; the crops stay as large as the data has them."""
     stem_width: Count = 64
     stem_stride: Literal[1, 2] = 2
     widths: tuple[Count, ...] = (64, 128, 192)
@@ -336,7 +336,7 @@ def read(name_or_path: str | Path, settings: Iterable[str] | Mapping[str, Any] =
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """`table.key=value` taken apart; the value is TOML, or else a text."""
+    """Key and value of `table.key=value`; the value is TOML, or else a text."""
     key, equals, value = text.partition("=")
     if not equals:
         raise RecipeError(f"the setting {text!r} should read table.key=value, for example optim.epochs=20")

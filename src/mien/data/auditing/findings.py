@@ -22,7 +22,7 @@ from mien.labels import FERPLUS_COLUMNS, SPLITS
 from mien.vision.detect import Detector
 
 FACE_SIDES = (96, 224)
-"""Sides in pixels to which a crop is enlarged before a face is looked for."""
+"""Sides in pixels to which a crop is enlarged before the search for a face."""
 _BORDER = 0.3
 """Share of the side by which the picture goes on around the crop."""
 _NO_FACE = FERPLUS_COLUMNS.index("no face")
@@ -54,7 +54,7 @@ class Audit:
     the mirror image; `leaks` for each two splits;
     `conflicts` the groups of copies whose labels differ, `near_conflicts` which of `near` (m,) have different labels;
     `blank` rows of one single grey; `voted_faceless` rows where most FER+ annotators saw no face, None where nobody
-    voted; `faceless` rows where `detector` finds none, None where it was not asked; `unusable` a sentence for each
+    voted; `faceless` rows where `detector` finds none, None without a detector; `unusable` a sentence for each
     image that never came into the set; `removable` training rows that `dedupe` would leave out.
     """
 

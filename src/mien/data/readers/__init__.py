@@ -23,7 +23,7 @@ def read_source(
 ) -> Rows:  # fmt: skip
     """Read a fer2013.csv(.gz), a Parquet file or a folder of label folders.
 
-    `group` is the column (of a table) or the pattern (for paths in a folder) that tells whose image each is.
+    `group` is the column (of a table) or the pattern (for paths in a folder) that names the person in each image.
     Images of an expression that is none of the `labels` are left out, and a note says so. Raises DataError when the
     source is none of them, names an unknown label or holds a malformed row, and MissingExtraError for Parquet without
     polars.

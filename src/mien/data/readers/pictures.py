@@ -1,4 +1,4 @@
-"""From encoded pictures to crops: taken whole where they are crops already, searched for a face where they are not."""
+"""Makes face crops of encoded pictures: the whole picture where it is a crop already, else its largest face."""
 
 from __future__ import annotations
 

@@ -85,8 +85,8 @@ class Row:
 
 
 def side_by_side(found: Sequence[Scores]) -> list[Row]:
-    """What tells models apart, a row for each score; `-` where one has not got it. None is the best where they were
-    measured on different images."""
+    """A row for each score, `-` where a model has none. No model is the best where they were measured on different
+    images."""
     rows = [
         _row("accuracy", [s.accuracy for s in found]),
         _row("accuracy unseen", [s.accuracy_unseen.accuracy if s.accuracy_unseen else None for s in found]),

@@ -64,7 +64,8 @@ def illustrate(
     """The scores with faces of the set in `folder`, which they were measured on, the `rows` of its manifest among them,
     and occlusion maps where the model is at hand: `model`, a shipped one, or one beside the scores.
 
-    `note` hears which scores get no maps. Raises DataError where scores, set, model and rows do not belong together.
+    `note` is called for scores that get no maps. Raises DataError where scores, set, model and rows do not belong
+    together.
     """
     progress("reading the set", 0, None)
     data, manifest = prepared.load(folder), prepared.manifest_hash(folder)

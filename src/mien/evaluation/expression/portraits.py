@@ -41,7 +41,7 @@ def gallery(
     faces: Sequence[Example], data: PreparedSet, classifier: Classifier | None,
     step: Callable[[int], object] = lambda n: None,
 ) -> list[Portrait]:  # fmt: skip
-    """The pictures of `faces`, and their maps by `classifier`; `step` hears of its forward passes."""
+    """The pictures of `faces`, and their maps by `classifier`; `step` is called with its forward passes."""
     crops = data.images[[example.row for example in faces]]
     if classifier is None:
         return [Portrait(example, _uri(crop)) for example, crop in zip(faces, crops, strict=True)]

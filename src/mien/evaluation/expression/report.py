@@ -44,7 +44,7 @@ class Measured:
 
 
 def render(runs: Sequence[TrainingLog], measured: Sequence[Measured]) -> str:
-    """The page. Models of one name are told apart by their split."""
+    """The page as HTML. Models of one name carry their split in the headings."""
     names = [one.scores.model for one in measured]
     titles = [
         f"{one.scores.model} on {one.scores.split}" if names.count(one.scores.model) > 1 else one.scores.model

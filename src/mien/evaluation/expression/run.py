@@ -45,7 +45,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model says of n images, with the averaging that `tta` names.
+    """A model's output for n images, with the averaging that `tta` names.
 
     `logs` (n, k) are logarithms of the probabilities in the order of `labels`, with the card's temperature;
     `uncalibrated_logs` (n, k) with temperature 1; `vote_logs` (n, 8) in the order of `VOTE_LABELS`, -inf for what the
@@ -122,8 +122,8 @@ def unseen(
 def read(
     classifier: Classifier, crops: NDArray[np.uint8], tta: Tta = "none", step: Callable[[int], object] = lambda n: None
 ) -> Reading:
-    """Read grey crops `(n, S, S)` uint8; `step` hears of every so many forward passes. Raises ModelError when card and
-    weights disagree."""
+    """Read grey crops `(n, S, S)` uint8; `step` is called with the forward passes of each chunk. Raises ModelError when
+    card and weights disagree."""
     card = classifier.card
     votes: Floats | None = None
     cold: list[Floats] = []

@@ -168,7 +168,7 @@ class Scores(_Part):
     faceless: int = 0
     """Images that hold no face by their votes or are blank; they count in all scores."""
     robustness: Robustness | None
-    """None where it was not asked for."""
+    """None where it was not measured."""
     provenance: dict[str, Any]
     """See `mien.provenance`; also `weights_sha256` and `manifest_sha256`, the SHA-256 of the model's weights
     and of the data's manifest.csv."""

@@ -59,7 +59,7 @@ class Exported:
     difference: float
     images: int
     int8: Quantized | None = None
-    """The int8 network beside it, where one was asked for."""
+    """The int8 network beside it, where it was made."""
 
 
 def export(

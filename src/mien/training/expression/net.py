@@ -80,7 +80,7 @@ class ResidualNet(nn.Module):
     """Grey crops `(n, 1, S, S)`, normalised, to logits `(n, k)` and vote logits `(n, 8)`.
 
     k is the number of `labels`, votes are in the order of `VOTE_LABELS`; without a vote head there are only the first,
-    and only networks for the seven expressions have one. Any S of 16 or more is taken, so training may go from small to
+    and only networks for the seven expressions have one. S may be 16 or more, so training may go from small to
     large sizes; it is enlarged by `table.enlarge` first.
     """
 
