@@ -26,7 +26,7 @@ from rich.progress import track
 from scenes import background, paste
 from skimage import data
 
-from mien.output.video import save_film
+from mien.output.video import open_video
 from mien.provenance import provenance
 
 FPS = 5
@@ -54,7 +54,7 @@ def make_film(path: Path, seconds: int) -> None:
         if 12 < now % (LOOP / 2) < 27:
             paste(frame, np.ascontiguousarray(head[:, ::-1]), other + 10 * np.sin(now), 110, 100, 0)
         loop.append(frame)
-    with save_film(path) as film:
+    with open_video(path) as film:
         for i in track(range(seconds * FPS), "writing the film"):
             film.write(loop[i % len(loop)], i / FPS)
 

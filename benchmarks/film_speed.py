@@ -38,13 +38,15 @@ from speed import Peer
 
 import mien
 from mien import models
-from mien.media.sources import Source, open_film, open_frames
-from mien.output.annotate import annotate
-from mien.output.video import save_film
+from mien.drawing.annotate import annotate
+from mien.media.opening import open_film, open_frames
+from mien.media.sources import Source
+from mien.output.video import open_video
 from mien.provenance import provenance
 from mien.stream import Stream
+from mien.tracking.quality import quality
 from mien.tracking.shots import CutDetector
-from mien.tracking.smoother import Smoother, quality
+from mien.tracking.smoother import Smoother
 from mien.tracking.tracker import Tracker, appearance
 from mien.vision.detect import MienDetector
 
@@ -67,7 +69,7 @@ def make_film(path: Path, size: tuple[int, int], faces: int, seconds: float) -> 
     clouds = np.asarray(cv2.resize(background(np.random.default_rng(0)), size, interpolation=cv2.INTER_AREA), np.uint8)
     columns = min(faces, 4)
     rows = -(-faces // columns)
-    with save_film(path) as film:
+    with open_video(path) as film:
         for i in range(round(seconds * FPS)):
             frame = clouds.copy()
             for k in range(faces):
@@ -85,7 +87,7 @@ def ours(film: Path, analyzer: mien.Analyzer, workers: int, target: Path | None)
         if target is None:
             return [len(faces) for faces in stream]
         found = []
-        with save_film(target, source) as out:
+        with open_video(target, source.path) as out:
             for frame, faces in stream.pairs():
                 out.write(annotate(frame.image, faces), frame.time)
                 found.append(len(faces))
@@ -146,7 +148,7 @@ def stages(film: Path, analyzer: mien.Analyzer) -> dict[str, float]:
     cv2.setNumThreads(1)
     began = time.process_time()
     cuts, tracker, smoother = CutDetector(), Tracker(), Smoother()
-    with save_film(film.with_name("staged.mp4"), source) as out:
+    with open_video(film.with_name("staged.mp4"), source.path) as out:
         for frame in open_film(source).frames():
             faces = timed("detect", analyzer.detector.detect, frame.image).replace(time=frame.time)
             faces = timed("classify", analyzer.classifier.classify, frame.image, faces)

@@ -42,7 +42,8 @@ from mien.faces import Faces
 from mien.labels import LABELS, VOTE_LABELS
 from mien.metrics import ferplus_targets
 from mien.provenance import provenance
-from mien.tracking.smoother import TIME_CONSTANT, Smoother, quality
+from mien.tracking.quality import quality
+from mien.tracking.smoother import TIME_CONSTANT, Smoother
 from mien.vision.classify import Classifier
 from mien.vision.crop import crop_faces
 

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from mien.faces import Faces
     from mien.labels import LABELS
     from mien.media.frames import Frame
+    from mien.recording.recording import Recording
+    from mien.recording.watch import watch
     from mien.stream import Stream
     from mien.workshop import evaluate, export, report, train
 
 __all__ = [
-    "LABELS", "Analyzer", "Faces", "Frame", "MienError", "Stream", "__version__", "evaluate", "export", "load",
-    "report", "train",
+    "LABELS", "Analyzer", "Faces", "Frame", "MienError", "Recording", "Stream", "__version__", "evaluate", "export",
+    "load", "report", "train", "watch",
 ]  # fmt: skip
 
 _HOMES = {
@@ -34,12 +36,14 @@ _HOMES = {
     "Frame": "mien.media.frames",
     "LABELS": "mien.labels",
     "MienError": "mien.errors",
+    "Recording": "mien.recording.recording",
     "Stream": "mien.stream",
     "evaluate": "mien.workshop",
     "export": "mien.workshop",
     "load": "mien.analyzer",
     "report": "mien.workshop",
     "train": "mien.workshop",
+    "watch": "mien.recording.watch",
 }
 
 

@@ -2,82 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien import models
+from mien.errors import InputError
 from mien.faces import Faces
-from mien.media.images import check_image, read_image
+from mien.media.images import Color, ImageLike, load_image
+from mien.threads import in_order
 from mien.vision.classify import Classifier
 from mien.vision.detect import Detector, load_detector
 
 if TYPE_CHECKING:
+    from mien.media.opening import FrameSource
     from mien.stream import Stream
 
 
 class Analyzer:
-    """A detector and a classifier. Make one with `mien.load()`."""
+    """A detector and a classifier. Make one with `mien.load()`.
 
-    def __init__(self, detector: Detector, classifier: Classifier) -> None:
+    `min_score` in 0..1 and `min_size`, a side in pixels, leave out what scores less or is smaller (the square root of
+    the box's area). Raises InputError when they make no sense.
+    """
+
+    def __init__(
+        self, detector: Detector, classifier: Classifier, min_score: float = 0.0, min_size: float = 0.0
+    ) -> None:
+        if not 0 <= min_score <= 1:
+            raise InputError(f"min_score should be 0 to 1, not {min_score!r}")
+        if not 0 <= min_size < float("inf"):
+            raise InputError(f"min_size should be 0 pixels or more, not {min_size!r}")
         self.detector = detector
         self.classifier = classifier
+        self.min_score, self.min_size = min_score, min_size
 
     @property
-    def labels(self) -> tuple[str, ...]:
+    def label_names(self) -> tuple[str, ...]:
         """What the network tells apart, in the order of every `probs`: `mien.LABELS` unless it learnt others."""
-        return self.classifier.labels
+        return self.classifier.label_names
 
-    def analyze(self, image: NDArray[np.uint8] | str | Path) -> Faces:
-        """The faces in one picture with their probabilities.
+    @overload
+    def analyze(self, image: ImageLike, *, color: Color = "rgb", keep_image: bool | None = None) -> Faces: ...
 
-        `image` is `(H, W, 3)` uint8 RGB, or the path of an image file. Raises InputError when it is neither.
+    @overload
+    def analyze(
+        self, image: list[Any] | tuple[Any, ...], *, color: Color = "rgb", keep_image: bool | None = None
+    ) -> list[Faces]: ...
+
+    def analyze(
+        self, image: ImageLike | list[Any] | tuple[Any, ...], *, color: Color = "rgb", keep_image: bool | None = None
+    ) -> Faces | list[Faces]:
+        """The faces in one picture with their probabilities, or in each of a list of pictures.
+
+        A picture is the path or URL of an image file, its content as bytes or as a binary file object, a Pillow image,
+        or a uint8 array, grey `(H, W)` or colour `(H, W, 3)` or `(H, W, 4)`, with channels in the order `color`: "rgb",
+        or "bgr" as OpenCV has them. Those of a list are read at the same time. With `keep_image` the result holds the
+        picture, for `draw` and for notebooks; None does that for a single picture, not for lists.
+
+        Raises InputError, with one sentence, when something is no picture or cannot be read.
         """
-        source = ""
-        if isinstance(image, str | Path):
-            source, image = str(image), read_image(image)
-        image = check_image(image)
-        faces = self.detector.detect(image).replace(source=source)
-        return self.classifier.classify(image, faces)
+        if not isinstance(image, list | tuple):
+            return self._analyze(image, color, keep_image is not False)
+        workers = min(len(image), os.cpu_count() or 1)
+        return list(in_order(lambda one: self._analyze(one, color, bool(keep_image)), image, max(workers, 1)))
+
+    def _analyze(self, image: ImageLike, color: Color, keep_image: bool) -> Faces:
+        pixels, source = load_image(image, color)
+        faces = self.detector.detect(pixels).replace(source=source, image=pixels if keep_image else None)
+        if self.min_score or self.min_size:
+            sides = np.sqrt(np.maximum(faces.boxes[:, 2:] - faces.boxes[:, :2], 0).prod(1))
+            faces = faces.select((faces.scores >= self.min_score) & (sides >= self.min_size))
+        return self.classifier.classify(pixels, faces)
 
     def stream(
         self,
-        source: str | Path | int | Sequence[str | Path] | None = None,
+        source: FrameSource | None = None,
         *,
         every: int = 1,
         max_fps: float | None = None,
         start: float | None = None,
         end: float | None = None,
+        fps: float = 25.0,
+        color: Color = "rgb",
         smoothing: bool = True,
         workers: int = 1,
     ) -> Stream:
-        """The faces in a film, a stream, a camera or many pictures, frame by frame; people keep their ids.
+        """The faces in a film, a stream, a camera, many pictures or a sequence of arrays, frame by frame; people keep
+        their ids.
 
-        `source` and the choice of frames are those of `mien.media.sources.open_frames`; None is for frames that are
-        pushed.
-        With `smoothing` probabilities are filtered over time, and `raw_probs` are those of each frame alone.
-        `workers` frames are read at the same time. Streams share this analyzer without disturbing each other.
+        `source` and the choice of frames are those of `mien.media.opening.open_frames`; None is for frames that are
+        pushed. Arrays follow each other at `fps`, with channels in the order `color`. With `smoothing` probabilities
+        are filtered over time, and `raw_probs` are those of each frame alone. `workers` frames are read at the same
+        time. Streams share this analyzer without disturbing each other. `mien.watch` writes tables, films and episodes.
 
             for faces in analyzer.stream("film.mp4", max_fps=10):
                 print(faces.time, faces.ids, faces.labels())
 
         Raises InputError when the source cannot be opened, and, after all that could be read, when it is damaged.
         """
-        from mien.media.sources import open_frames
+        from mien.media.opening import open_frames
         from mien.stream import Stream
 
         frames = None
         if source is not None:
-            frames = open_frames(source, every=every, max_fps=max_fps, start=start, end=end)
-        return Stream(self, frames, smoothing, workers)
+            frames = open_frames(source, every=every, max_fps=max_fps, start=start, end=end, fps=fps, color=color)
+        return Stream(self, frames, smoothing=smoothing, workers=workers, fps=fps, color=color)
 
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Grey `(n, H, W)` uint8 crops in FER2013's framing to probabilities `(n, k)` float32, in the order of
-        `labels`."""
+        `label_names`. Raises InputError on any other array."""
         return self.classifier.probabilities(crops)
+
+    def __repr__(self) -> str:
+        return f"Analyzer(detector {self.detector.name}, model {self.classifier.card.name})"
 
 
 def load(
@@ -85,12 +126,22 @@ def load(
     detector: str | None = None,
     detector_weights: str | Path | None = None,
     threads: int | None = None,
+    *,
+    min_score: float | None = None,
+    min_size: float = 0.0,
 ) -> Analyzer:
     """An analyzer, ready to use.
 
     `model` is a shipped name or the path of an .onnx file with its card (None: the shipped default);
     `detector` is `mien` (None: this), `yunet` or `haar`; `detector_weights` is a detector's file to use in its place,
-    one that `mien export` wrote or YuNet's; `threads` bounds the threads of one call. Raises ModelError or FetchError
-    with one sentence when something is missing.
+    one that `mien export` wrote or YuNet's; `threads` bounds the threads of one call. `min_score` in 0..1 replaces the
+    detector's own least score, `min_size` leaves out faces of fewer pixels a side. Raises ModelError, FetchError or
+    InputError with one sentence when something is missing or makes no sense.
     """
-    return Analyzer(load_detector(detector, detector_weights, threads), Classifier(models.load(model), threads))
+    if threads is not None and not 1 <= threads <= 1024:
+        raise InputError(f"threads should be 1 or more, not {threads!r}")
+    finder = load_detector(detector, detector_weights, threads)
+    analyzer = Analyzer(finder, Classifier(models.load(model), threads), min_score or 0.0, min_size)
+    if min_score is not None and hasattr(finder, "min_score"):
+        finder.min_score = min_score
+    return analyzer

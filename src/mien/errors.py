@@ -2,6 +2,7 @@
 
 MienError                 caught by the command line and printed as one sentence
 ├── InputError            an image, film or path that cannot be read
+├── OutputError           a file that cannot be written
 ├── ModelError            weights or a card that are missing, broken or disagree
 ├── DataError             a data set that cannot be read or does not say what is needed
 ├── RecipeError           a recipe with an unknown key or a value out of range
@@ -21,6 +22,10 @@ class MienError(Exception):
 
 class InputError(MienError):
     """An image, film or path that cannot be read."""
+
+
+class OutputError(MienError):
+    """A file that cannot be written."""
 
 
 class ModelError(MienError):

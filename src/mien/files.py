@@ -1,28 +1,64 @@
-"""Files that are whole or not there: written aside, then renamed."""
+"""Files that are whole or not there: written aside, under a name that nobody else has, then renamed."""
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mien.errors import InputError, reason
+from mien.errors import OutputError, reason
 
 
 @contextmanager
-def replacing(path: Path, what: str) -> Iterator[Path]:
-    """A path beside `path` to write to, which takes its name when the block ends well.
+def replacing(path: Path, what: str, *, salvage: bool = False) -> Iterator[Path]:
+    """An empty file beside `path` to write to, which takes its name when the block ends well.
 
-    Folders are made as needed. Whatever goes wrong, what was under that name before is unchanged and nothing is left
-    beside it. Raises InputError, `what` being the words for it, where the place cannot be written.
+    Folders are made as needed. A block that deletes the file leaves what was there. Whatever goes wrong, what was under
+    that name before is unchanged. Nothing else is left beside it, but with `salvage`: then what could be written is
+    kept as `NAME.cut.ENDING` when writing fails, and the error names that file. Raises OutputError, `what` being the
+    words for it, when the file cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
+    part: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        part = _reserved(path)
         yield part
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {what}: {reason(error)}") from None
+        if part.exists():
+            part.replace(path)
+    except (OSError, OutputError) as error:
+        words = str(error) if isinstance(error, OutputError) else f"cannot write {what}: {reason(error)}"
+        kept = _salvaged(part, path) if salvage and part is not None else None
+        raise OutputError(f"{words}; what could be written is in {kept}" if kept else words) from None
     finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+        if part is not None:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
+def _reserved(path: Path) -> Path:
+    """A new, empty file in the same folder: hidden, and with the permissions that a new file gets."""
+    stem = path.name
+    while len(os.fsencode(stem)) > 200:  # most file systems take 255 bytes
+        stem = stem[:-1]
+    while True:
+        part = path.with_name(f".{stem}.{secrets.token_hex(4)}.part")
+        with suppress(FileExistsError):
+            os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            return part
+
+
+def _salvaged(part: Path, path: Path) -> Path | None:
+    """Where what could be written is kept, under a name that is free; None where that is nothing."""
+    with suppress(OSError):
+        if not part.stat().st_size:
+            return None
+        count = 1
+        while True:
+            kept = path.with_name(f"{path.stem}.cut{'' if count == 1 else f'-{count}'}{path.suffix}")
+            if not os.path.lexists(kept):
+                part.replace(kept)
+                return kept
+            count += 1
+    return None

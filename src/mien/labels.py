@@ -9,6 +9,9 @@ from mien.errors import DataError, did_you_mean
 
 LABELS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
+UNCERTAIN = "uncertain"
+"""What a face is called whose most likely label is not likely enough, or that has not been classified."""
+
 #: `emotion` in fer2013.csv: 0 Angry, 1 Disgust, 2 Fear, 3 Happy, 4 Sad, 5 Surprise, 6 Neutral.
 FER2013_ORDER: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from mien.errors import InputError
 from mien.faces import Faces
 from mien.media.frames import Closing, Frame, Frames
+from mien.media.images import Color, ImageLike, load_image
 from mien.threads import in_order
+from mien.tracking.quality import quality
 from mien.tracking.shots import CutDetector
-from mien.tracking.smoother import Smoother, quality
+from mien.tracking.smoother import Smoother
 from mien.tracking.tracker import Tracker, appearance
 
 if TYPE_CHECKING:
@@ -27,30 +30,58 @@ class Stream(Closing):
             print(faces.time, faces.ids, faces.labels())
 
     Made by `Analyzer.stream`. Pictures among the frames are read each by itself: nobody in them is followed. When
-    the frames of another source follow, everything begins anew. Close it when it is left early, or use it as a
-    context manager.
+    the frames of another source follow, everything begins anew. A stream is read once. Close it when it is left early,
+    or use it as a context manager.
+
+    Raises InputError when `workers` is not a whole number from 1 on, or `fps`, the rate of frames that are pushed
+    without a time, is not above 0.
     """
 
-    def __init__(self, analyzer: Analyzer, frames: Frames | None, smoothing: bool = True, workers: int = 1) -> None:
+    def __init__(
+        self, analyzer: Analyzer, frames: Frames | None, *, smoothing: bool = True, workers: int = 1,
+        fps: float = 25.0, color: Color = "rgb",
+    ) -> None:  # fmt: skip
+        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+            raise InputError(f"workers should be a whole number from 1 on, not {workers!r}")
+        if not 0 < fps < float("inf"):
+            raise InputError(f"fps should be above 0, not {fps!r}")
         self.analyzer, self.frames, self.smoothing, self.workers = analyzer, frames, smoothing, workers
+        self._fps, self._color, self._pushed, self._read_already = fps, color, 0, False
         self._begin("")
 
     def _begin(self, source: str) -> None:
         self._source = source
         self._tracker, self._cuts, self._smoother = Tracker(), CutDetector(), Smoother()
 
-    def push(self, frame: Frame) -> Faces:
-        """The faces of the next frame; frames have to come in order. For sources of one's own, and live use."""
-        return self._follow(frame, *self._read(frame))
+    def push(self, image: Frame | ImageLike, time: float | None = None) -> Faces:
+        """The faces of the next frame, for sources of one's own and live use; frames have to come in order.
+
+        `image` is a `Frame`, or a picture in any form that `Analyzer.analyze` takes, which is shown at `time` seconds;
+        None is the next moment at the stream's `fps`. Raises InputError when it is none of these.
+        """
+        if not isinstance(image, Frame):
+            if time is None:
+                time = self._pushed / self._fps
+            if not (isfinite(time) and time >= 0):
+                raise InputError(f"a frame's time should be 0 seconds or more, not {time!r}")
+            image = Frame(load_image(image, self._color)[0], self._pushed, float(time))
+        elif time is not None:
+            raise InputError("a Frame has a time of its own; leave time out")
+        self._pushed += 1
+        return self._follow(image, *self._read(image))
 
     def pairs(self) -> Iterator[tuple[Frame, Faces]]:
         """Frames and their faces, for whoever draws.
 
         Frames are decoded and read in threads ahead of whoever takes them; live ones only decoded, so that no frame
-        waits. Raises InputError, after all frames that could be read, for what was wrong with the source.
+        waits. Raises InputError, after all frames that could be read, for what was wrong with the source, and at once
+        when there is no source or it has been read already.
         """
         if self.frames is None:
             raise InputError("this stream has no source: push frames into it, or name a source")
+        if self._read_already:
+            raise InputError("this stream has been read already: open its source again to read it once more")
+        self._read_already = True
         with self.frames as frames:
             if frames.live:
                 for frame in frames:
@@ -64,17 +95,18 @@ class Stream(Closing):
             yield faces
 
     def _read(self, frame: Frame) -> tuple[Faces, NDArray[np.float32]]:
-        """What a frame says by itself: its faces, and their looks."""
-        faces = self.analyzer.analyze(frame.image).replace(source=frame.source, frame=frame.index, time=frame.time)
+        """What a frame says by itself: its faces, and their appearance."""
+        faces = self.analyzer.analyze(frame.image, keep_image=False)
+        faces = faces.replace(source=frame.source, frame=frame.index, time=frame.time)
         return faces.replace(quality=quality(frame.image, faces)), appearance(frame.image, faces)
 
-    def _follow(self, frame: Frame, faces: Faces, looks: NDArray[np.float32]) -> Faces:
+    def _follow(self, frame: Frame, faces: Faces, appearances: NDArray[np.float32]) -> Faces:
         """What it says after those before it."""
         if frame.still:
             return faces.replace(quality=None)
         if frame.source != self._source:
             self._begin(frame.source)
-        faces = self._tracker.update(faces, self._cuts.update(frame.image), looks)
+        faces = self._tracker.update(faces, self._cuts.update(frame.image), appearances)
         return self._smoother.update(faces) if self.smoothing else faces
 
     def close(self) -> None:

@@ -8,13 +8,19 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import httpx
 import pytest
 from command import mien
-from serving import PATIENCE
+from serving import PATIENCE, heard, wait_until
 from websockets.sync.client import connect
+
+from mien.analyzer import Analyzer
+from mien.cli.serve import _listening
+from mien.serve.app import create_app, make_server
+from mien.serve.settings import Settings
 
 
 def refused(*words: str) -> str:
@@ -34,6 +40,35 @@ def test_no_public_server_without_a_token(host: str, monkeypatch: pytest.MonkeyP
 
 def test_short_tokens() -> None:
     assert "16" in refused("--token", "secret")
+
+
+@pytest.mark.parametrize("origin", ["*", "https://example.org/", "example.org", "https://*.example.org"])
+def test_origins_are_exact(origin: str) -> None:
+    sentence = refused("--allow-origin", "https://good.example", "--allow-origin", origin)
+    assert repr(origin) in sentence
+    assert "https://example.org" in sentence
+
+
+def test_answers_do_not_wait_for_acknowledgements(analyzer: Analyzer) -> None:
+    """TCP_NODELAY is set on the connections of the command's own socket."""
+    settings = Settings()
+    app = create_app(analyzer, settings)
+    server = make_server(app, settings)
+    with _listening("127.0.0.1", 0) as listener:
+        host = "{}:{}".format(*listener.getsockname())
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            wait_until(lambda: server.started or not thread.is_alive())
+            with connect(f"ws://{host}/v1/stream", subprotocols=["mien.v1"]) as viewer:  # type: ignore[list-item]
+                assert heard(viewer)["type"] == "ready"
+                accepted = [c.transport.get_extra_info("socket") for c in server.server_state.connections]
+                assert accepted
+                for connection in accepted:
+                    assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        finally:
+            server.should_exit = True
+            thread.join(PATIENCE)
 
 
 def test_a_port_in_use() -> None:

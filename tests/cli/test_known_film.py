@@ -22,7 +22,7 @@ from films import NTSC, packets
 
 import mien
 from mien.data import prepared
-from mien.media.sources import open_frames
+from mien.media.opening import open_frames
 from mien.output.episodes import save_episodes
 from mien.tracking.episodes import Episode
 from mien.tracking.tracker import MAX_GAP

@@ -19,7 +19,8 @@ from PIL import Image
 
 from mien.errors import InputError
 from mien.media.frames import Frame
-from mien.media.sources import RawVideo, find_sources, open_frames
+from mien.media.opening import RawVideo, open_frames
+from mien.media.sources import find_sources
 
 
 def frames_until_problem(*source: object, **options: object) -> tuple[list[Frame], str]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from mien.errors import InputError
+from mien.drawing.annotate import COLOURS
+from mien.errors import InputError, OutputError
 from mien.faces import Faces
 from mien.labels import LABELS
-from mien.output.annotate import COLOURS
 from mien.output.timeline.bins import BINS, Timeline
-from mien.output.timeline.layout import MAX_LANES, clock, draw_timeline
+from mien.output.timeline.lanes import MAX_LANES, OWN_LANES, Stay, assign_lanes
+from mien.output.timeline.layout import clock, draw_timeline
 from mien.output.timeline.render import save_timeline
 from mien.tracking.episodes import Episode
 
@@ -87,6 +91,7 @@ def test_lanes_stacks_and_episodes(party: Timeline) -> None:
     assert "person 1" in texts
     assert "person 2" in texts
     assert scene.title == "party.mp4"
+    assert tuple(label for label, _ in scene.legend) == LABELS
     hints = {area.hint: area for area in scene.areas if area.hint}
     assert "person 1: happy, 0.5 s to 3.9 s, mean probability 80%" in hints
     box, other = (
@@ -117,7 +122,55 @@ def test_many_people() -> None:
     scene = draw_timeline(timeline)
     texts = " ".join(words.text for words in scene.words)
     assert texts.count("person ") == MAX_LANES
-    assert "14 more people" in scene.about
+    assert f"{30 - MAX_LANES} more people" in scene.about
+
+
+def cuts(shots: int, seconds: float = 1.0) -> Timeline:
+    """A film of that many shots with two people in each, everybody new after every cut."""
+    timeline = Timeline()
+    for k in range(round(25 * shots * seconds)):
+        shot = int(k / 25 / seconds)
+        timeline.add(showing(k / 25, **{f"p{2 * shot + 1}": "happy", f"p{2 * shot + 2}": "sad"}))
+    return timeline
+
+
+def test_people_of_many_shots_share_lanes() -> None:
+    scene = draw_timeline(cuts(40), [shown(k, "happy", (k - 1) // 2, (k + 1) // 2) for k in range(1, 81)])
+    assert scene.height < 500, "no staircase"
+    assert "more" not in scene.about, "everybody is there"
+    names = {words.text.removeprefix("person "): words for words in scene.words if words.anchor == "start"}
+    assert {str(k) for k in range(1, 81)} <= set(names)
+    assert names["1"].y == names["3"].y != names["2"].y
+    assert names["1"].x < names["3"].x < names["79"].x
+    assert sum(words.text == "40 people" for words in scene.words) == 2
+
+
+def test_few_people_have_a_lane_each_even_after_cuts() -> None:
+    texts = [words.text for words in draw_timeline(cuts(OWN_LANES // 2)).words]
+    assert [text for text in texts if text.startswith("person ")] == [f"person {k + 1}" for k in range(OWN_LANES)]
+
+
+@pytest.mark.parametrize("shots", [1, 3, 40, 200])
+def test_text_can_be_read(shots: int) -> None:
+    scene = draw_timeline(cuts(shots), [shown(1, "happy", 0, 1)])
+    assert min(words.size for words in scene.words) >= 13
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0.5, 30)), max_size=60))
+def test_lanes(times: list[tuple[float, float]]) -> None:
+    """Nobody is in two lanes, nobody overlaps another, and nobody is left out while few people are there at a time."""
+    stays = [Stay(k, start, start + lasts) for k, (start, lasts) in enumerate(times, 1)]
+    lanes = assign_lanes(stays)
+    placed = [stay.person for lane in lanes for stay in lane]
+    assert len(placed) == len(set(placed))
+    for lane in lanes:
+        for one, other in pairwise(lane):
+            assert other.start >= one.end
+    most = max((sum(s.start <= stay.start < s.end for s in stays) for stay in stays), default=0)
+    if most <= MAX_LANES:
+        assert len(placed) == len(stays)
+    assert len(lanes) <= max(MAX_LANES, OWN_LANES)
+    assert not stays or stays[0].person in placed, "the most important one is there"
 
 
 @pytest.mark.parametrize("ending", ["png", "html"])
@@ -151,7 +204,7 @@ def test_html_is_a_page_by_itself(party: Timeline, tmp_path: Path) -> None:
 
 def test_where_it_cannot_be_written(party: Timeline, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write the timeline"):
+    with pytest.raises(OutputError, match="cannot write the timeline"):
         save_timeline(tmp_path / "file" / "t.png", party)
     with pytest.raises(InputError, match=r"did you mean '\.html'"):
         save_timeline(tmp_path / "t.htm", party)

@@ -15,7 +15,7 @@ from serving import Server, asked, heard, jpeg, packed, serving
 from websockets.exceptions import ConnectionClosed
 
 from mien.analyzer import Analyzer
-from mien.serve.safety import SECURITY_HEADERS, Allowances, host_name, valid_token
+from mien.serve.safety import SECURITY_HEADERS, Allowances, host_name, valid_origin, valid_token
 from mien.serve.uploads import safe_name
 
 TOKEN = "not-a-secret-but-long"
@@ -71,7 +71,7 @@ def test_only_with_the_token(locked: Server) -> None:
             assert client.get(path, headers={"Authorization": f"Bearer {TOKEN}"}).status_code in {200, 404}
         assert client.get("/v1/model").headers["www-authenticate"] == "Bearer"
         problem(client.post("/v1/analyze", content=b"x", headers=[(b"Authorization", b"Bearer \xe4")]), 401)
-        for path in ("/v1/health", "/openapi.json"):
+        for path in ("/v1/health", "/openapi.json", "/docs"):
             assert client.get(path).status_code == 200
 
 
@@ -94,6 +94,81 @@ def test_pages_of_other_sites(server: Server, origin: str) -> None:
         problem(client.delete("/v1/videos/x"), 403)
         problem(client.get("/v1/model"), 403)
     assert "other sites" in shown_out(server, origin=origin)
+
+
+FRIEND = "https://friend.example"
+
+
+@pytest.fixture(scope="module")
+def friendly(analyzer: Analyzer) -> Iterator[Server]:
+    """A server that pages of one other site may use, with a token."""
+    with serving(analyzer, token=TOKEN, origins=frozenset({FRIEND})) as server:
+        yield server
+
+
+def test_a_page_of_an_allowed_site(friendly: Server, astronaut: NDArray[np.uint8]) -> None:
+    """What a browser does for a page: it asks first, without the token, then sends the request with it."""
+    ask = {
+        "Origin": FRIEND,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    with friendly.client() as client:
+        for path in ("/v1/analyze", "/v1/videos", "/v1/videos/x", "/v1/recordings", "/v1/model"):
+            answer = client.options(path, headers=ask)
+            assert answer.status_code == 204
+            assert answer.headers["access-control-allow-origin"] == FRIEND
+            assert {"GET", "POST", "DELETE"} == set(answer.headers["access-control-allow-methods"].split(", "))
+            allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
+            assert {"authorization", "content-type"} == set(allowed)
+            assert "access-control-allow-credentials" not in answer.headers
+        page = {"Origin": FRIEND, "Authorization": f"Bearer {TOKEN}"}
+        answer = client.post("/v1/analyze", content=jpeg(astronaut), headers=page)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, FRIEND)
+        assert "origin" in answer.headers["vary"].lower()
+        # Refusals can be read by the page, too.
+        refused = client.get("/v1/model", headers={"Origin": FRIEND})
+        assert "token" in problem(refused, 401)
+        assert refused.headers["access-control-allow-origin"] == FRIEND
+    with friendly.viewer(origin=FRIEND, subprotocols=["mien.v1", f"bearer.{TOKEN}"]) as viewer:
+        assert heard(viewer)["type"] == "ready"
+    assert "token" in shown_out(friendly, origin=FRIEND)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://friend.example.evil.example", "http://friend.example", "https://friend.example:444",
+        "https://sub.friend.example", "null",
+    ],
+)  # fmt: skip
+def test_only_exactly_the_allowed_site(friendly: Server, origin: str) -> None:
+    with friendly.client() as client:
+        headers = {"Origin": origin, "Authorization": f"Bearer {TOKEN}", "Access-Control-Request-Method": "POST"}
+        for answer in (client.options("/v1/analyze", headers=headers), client.get("/v1/model", headers=headers)):
+            problem(answer, 403)
+            assert "access-control-allow-origin" not in answer.headers
+    assert "other sites" in shown_out(friendly, origin=origin, subprotocols=["mien.v1", f"bearer.{TOKEN}"])
+
+
+def test_no_other_site_by_default(server: Server) -> None:
+    with server.client() as client:
+        answer = client.options("/v1/analyze", headers={"Origin": FRIEND, "Access-Control-Request-Method": "POST"})
+        problem(answer, 403)
+        assert "access-control-allow-origin" not in client.get("/v1/model").headers
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("https://example.org", 1), ("http://localhost:3000", 1), ("http://127.0.0.1:8080", 1), ("http://[::1]:80", 0),
+        ("http://[::1]:8000", 1), ("*", 0), ("https://*.example.org", 0), ("https://example.org/", 0),
+        ("https://example.org/page", 0), ("example.org", 0), ("https://Example.org", 0), ("https://example.org:443", 0),
+        ("https://user@example.org", 0), ("null", 0), ("file://", 0), ("https://", 0), ("http://a:b", 0), ("", 0),
+    ],
+)  # fmt: skip
+def test_origins(text: str, good: bool) -> None:
+    assert valid_origin(text) == good
 
 
 def test_our_own_page_and_programs(server: Server) -> None:
@@ -229,8 +304,7 @@ def test_every_answer_is_dressed(server: Server) -> None:
         assert "nothing" in problem(client.get("/page/%2e%2e/app.py"), 404)
         assert "nothing" in problem(client.get("/page//etc/passwd"), 404)
         assert "method" in problem(client.put("/v1/health"), 405)
-        for path in ("/docs", "/redoc"):
-            problem(client.get(path), 404)
+        problem(client.get("/redoc"), 404)
 
 
 def test_the_page(server: Server) -> None:

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import polars as pl
 import pytest
+from command import mien
 from films import make_faces_film, make_film
 from numpy.typing import NDArray
 from serving import Server, serving, wait_until
@@ -97,6 +98,26 @@ def test_a_film(server: Server, analyzer: Analyzer, film: bytes, tmp_path: Path)
     assert len(pl.read_csv(StringIO(got["episodes.csv"].decode()))) == len(episodes["episodes"])
     assert got["timeline.png"].startswith(b"\x89PNG")
     assert b"my film.mp4" in got["timeline.html"]
+
+
+def test_a_film_gives_what_the_command_gives(server: Server, film: bytes, tmp_path: Path) -> None:
+    """The same people, times and episodes, as long as the page asks for no fewer frames."""
+    (tmp_path / "party.mp4").write_bytes(film)
+    done = mien(
+        "predict", tmp_path / "party.mp4", "--detector", "haar", "--table", tmp_path / "party.csv",
+        "--episodes", tmp_path / "party.json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    with server.client() as client:
+        answer = upload(client, film, "party.mp4")
+        assert finished(client, answer)["frames_done"] == 60
+        table = client.get(f"{answer.headers['location']}/table.csv").text
+        episodes = client.get(f"{answer.headers['location']}/episodes.json").json()["episodes"]
+    ours, theirs = pl.read_csv(StringIO(table)), pl.read_csv(tmp_path / "party.csv")
+    assert len(ours) > 60
+    assert ours.drop("source").equals(theirs.drop("source"))
+    assert episodes == json.loads((tmp_path / "party.json").read_text("utf-8"))["episodes"]
+    assert {episode["id"] for episode in episodes} == set(ours["id"]) - {0}
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,6 +73,27 @@ def test_references_and_schemas(document: dict[str, Any]) -> None:
     assert {ref.removeprefix("#/components/schemas/") for ref in references(document)} <= set(schemas)
     for schema in schemas.values():
         jsonschema_rs.meta.validate(schema)
+
+
+def test_the_documentation_shows_all_of_it(server: Server, document: dict[str, Any]) -> None:
+    with server.client() as client:
+        answer = client.get("/docs")
+    assert answer.headers["content-type"].startswith("text/html")
+    page = html.unescape(answer.text)
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            assert f"<code>{method.upper()} {path}</code>" in page
+            assert operation["summary"] in page
+            for parameter in operation.get("parameters", []):
+                assert f"<code>{parameter['name']}</code>" in page
+    ids = re.findall(r'\sid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    for name in document["components"]["schemas"]:
+        assert f"schema-{name}" in ids
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids), "every link leads somewhere"
+    # The page's own policy refuses what is inline, and nothing comes from other hosts.
+    assert not re.search(r'<script(?![^>]*src=)|<style|\sstyle="|\son\w+="|(?:src|href)="(?:https?:)?//', page)
+    assert "{#" not in page and "None" not in page
 
 
 def test_examples_are_true() -> None:

@@ -24,9 +24,9 @@ from browser import (
 from films import make_faces_film
 from numpy.typing import NDArray
 
+from mien.drawing.annotate import COLOURS
+from mien.drawing.annotate import colours as colours_of
 from mien.labels import LABELS
-from mien.output.annotate import COLOURS
-from mien.output.annotate import colours as colours_of
 from mien.output.tables import COLUMNS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def test_the_page_has_the_colours_and_labels_of_the_house() -> None:
 def test_everything_that_the_page_names_is_there_and_nothing_comes_from_elsewhere() -> None:
     html = (PAGE / "index.html").read_text(encoding="utf-8")
     for name in re.findall(r'(?:src|href)="(/[^"]*)"', html):
-        assert (PAGE / name.removeprefix("/page/")).is_file(), name
+        assert name == "/docs" or (PAGE / name.removeprefix("/page/")).is_file(), name
     for file in PAGE.iterdir():
         text = file.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?://|//[\w-]+\.\w+/", text), f"{file.name} names another host"
@@ -156,6 +156,17 @@ def test_a_film_is_uploaded_analysed_and_scrubbed(
     page.click("#pause")
     until(page, lambda: float(page.evaluate(place_in_file)) > before, "the film does not play")
 
+    assert page.inner_text("#moments-count") == str(page.locator("#moments button").count())
+    assert ("POST", f"{site.url}v1/videos") in requested, "every frame is read, as by the command"
+    for what, beginning in (
+        ("table.jsonl", b"{"), ("table.parquet", b"PAR1"), ("episodes.csv", b"source,"), ("episodes.json", b"{"),
+        ("episodes.vtt", b"WEBVTT"), ("episodes.tsv", b"tier\t"), ("timeline.png", b"\x89PNG"),
+        ("timeline.html", b"<!doctype html>"),
+    ):  # fmt: skip
+        with page.expect_download() as download:
+            page.click(f"[data-what='{what}']")
+        assert Path(download.value.path()).read_bytes().startswith(beginning), what
+        assert download.value.suggested_filename == f"faces-{what}"
     with page.expect_download() as download:
         page.click("[data-what='table.csv']")
     assert Path(download.value.path()).read_text(encoding="utf-8").startswith(",".join(COLUMNS))

@@ -16,9 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving import Gate, Server, asked, heard, jpeg, packed, serving, wait_until
 
 from mien.analyzer import Analyzer
+from mien.faces import SCHEMA
 from mien.labels import LABELS
 from mien.output.tables import COLUMNS
-from mien.serve.wire import rows
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,9 @@ def recording(frames: list[dict[str, Any]]) -> dict[str, Any]:
 
 def test_a_picture(server: Server, analyzer: Analyzer, astronaut: NDArray[np.uint8]) -> None:
     photo = jpeg(astronaut, "PNG")
-    expected: dict[str, Any] = {"width": 512, "height": 512, "faces": rows(analyzer.analyze(astronaut))}
+    expected: dict[str, Any] = {
+        "schema": SCHEMA, "width": 512, "height": 512, "faces": list(analyzer.analyze(astronaut).rows()),
+    }  # fmt: skip
     with server.client() as client:
         for answer in (
             client.post("/v1/analyze", content=photo),
@@ -47,7 +49,7 @@ def test_a_picture(server: Server, analyzer: Analyzer, astronaut: NDArray[np.uin
         ):
             assert answer.status_code == 200
             assert answer.json() == expected
-        assert set(expected["faces"][0]) == {"box", "score", "landmarks", "label", "confidence", "probs"}
+        assert set(expected["faces"][0]) == {"box", "score", "landmarks", "label", "confidence", "probabilities"}
         uncertain = client.post("/v1/analyze", params={"min_confidence": 1}, content=photo).json()
         assert uncertain["faces"][0]["label"] == "uncertain"
         drawn = client.post("/v1/analyze", params={"as": "image"}, content=photo)
@@ -96,8 +98,8 @@ def test_a_recording_as_a_table(server: Server, frames: list[dict[str, Any]]) ->
             assert float(row["time_s"]) == pytest.approx(frame["time"] - 50)
             assert [float(row[key]) for key in ("x1", "y1", "x2", "y2")] == face["box"]
             assert row["label"] == face["label"]
-            assert {label: float(row[label]) for label in LABELS} == face["probs"]
-            assert {label: float(row[f"raw_{label}"]) for label in LABELS} == face["raw_probs"]
+            assert {label: float(row[label]) for label in LABELS} == face["probabilities"]
+            assert {label: float(row[f"raw_{label}"]) for label in LABELS} == face["raw_probabilities"]
             assert (row["detector"], row["model"]) == ("haar", "base")
         parquet = client.post("/v1/recordings", params={"format": "parquet"}, json=recording(frames))
         content = pl.read_parquet(BytesIO(parquet.content))
@@ -118,7 +120,8 @@ def test_recordings_without_smoothing_and_without_anybody(server: Server, frames
     plain = recording(frames)
     for frame in plain["frames"]:
         frame["faces"] = [
-            {key: value for key, value in face.items() if key not in {"raw_probs", "quality"}} | {"landmarks": None}
+            {key: value for key, value in face.items() if key not in {"raw_probabilities", "quality"}}
+            | {"landmarks": None}
             for face in frame["faces"]
         ]
     with server.client() as client:
@@ -131,11 +134,16 @@ def test_recordings_without_smoothing_and_without_anybody(server: Server, frames
 
 def test_broken_recordings(server: Server, frames: list[dict[str, Any]]) -> None:
     half = deepcopy(recording(frames))
-    del half["frames"][0]["faces"][0]["raw_probs"]
+    del half["frames"][0]["faces"][0]["raw_probabilities"]
+    old = deepcopy(recording(frames))
+    for face in old["frames"][0]["faces"]:
+        face["probs"], face["raw_probs"] = face.pop("probabilities"), face.pop("raw_probabilities")
     wrong: list[tuple[Any, str]] = [
         ({"frames": "none"}, "frames"),
         ({"frames": [{}]}, "frames.0"),
-        (half, "raw_probs"),
+        (half, "either all faces of a frame have raw_probabilities, or none"),
+        (old, "rename them to probabilities and raw_probabilities"),
+        (recording(frames) | {"schema": 2}, "schema"),
         ([1, 2], "object"),
     ]
     with server.client() as client:
@@ -143,6 +151,8 @@ def test_broken_recordings(server: Server, frames: list[dict[str, Any]]) -> None
             answer = client.post("/v1/recordings", json=content)
             assert answer.status_code == 422
             assert word in answer.json()["detail"]
+        versioned = recording(frames) | {"schema": SCHEMA}
+        assert client.post("/v1/recordings", json=versioned).status_code == 200
         assert client.post("/v1/recordings", content=b"{").status_code == 422
         assert client.post("/v1/recordings", content=b'{"frames": [], "name": 1e999}').status_code == 422
 

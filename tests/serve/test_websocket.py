@@ -16,9 +16,10 @@ from websockets.exceptions import ConnectionClosed
 
 import mien
 from mien.analyzer import Analyzer
+from mien.faces import SCHEMA
 from mien.labels import LABELS
 from mien.media.frames import Frame
-from mien.serve.wire import rows
+from mien.serve.wire import StreamAnswer
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +46,10 @@ def test_people_keep_their_ids(server: Server, face: NDArray[np.uint8]) -> None:
             assert set(answer["milliseconds"]) == {"wait", "decode", "analyze"}
             (row,) = answer["faces"]
             assert (row["id"], row["label"]) == (1, "happy")
-            assert sum(row["probs"].values()) == pytest.approx(1, abs=1e-3)
-            assert set(row["raw_probs"]) == set(LABELS)
+            assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+            assert set(row["raw_probabilities"]) == set(LABELS)
+            assert answer["schema"] == SCHEMA
+            StreamAnswer.model_validate(answer)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
@@ -74,7 +77,7 @@ def test_viewers_do_not_disturb_each_other(server: Server, analyzer: Analyzer, f
         alone = analyzer.stream()
         for k, picture in enumerate(film):
             image = np.array(Image.open(BytesIO(picture)).convert("RGB"))
-            assert got[which][k] == by_place(rows(alone.push(Frame(image, k, k / 5, "film"))))
+            assert got[which][k] == by_place(list(alone.push(Frame(image, k, k / 5, "film")).rows()))
     assert {row["id"] for row in got[0][0]} == {1, 2}
 
 
@@ -126,11 +129,11 @@ def test_settings_and_reset(server: Server, face: NDArray[np.uint8]) -> None:
         viewer.send('{"type": "settings", "smoothing": false, "min_confidence": 1.0}')
         (row,) = asked(viewer, 1, 0.1, picture)["faces"]
         assert (row["label"], row["id"]) == ("uncertain", 1)
-        assert "raw_probs" not in row
+        assert "raw_probabilities" not in row
         viewer.send('{"type": "settings", "smoothing": true}')
         (row,) = asked(viewer, 2, 0.2, picture)["faces"]
         assert row["label"] == "uncertain"
-        assert "raw_probs" in row
+        assert "raw_probabilities" in row
         assert asked(viewer, 3, 3.0, jpeg(np.full_like(face, 90)))["faces"] == []
         assert asked(viewer, 4, 3.1, picture)["faces"][0]["id"] == 2  # unseen for too long
         viewer.send('{"type": "reset"}')

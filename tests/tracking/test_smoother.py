@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from mien.faces import Faces
 from mien.labels import LABELS
-from mien.tracking.smoother import Smoother, pose, quality, sharpness, size
+from mien.tracking.quality import pose, quality, sharpness, size
+from mien.tracking.smoother import Smoother
 
 HAPPY, SAD = LABELS.index("happy"), LABELS.index("sad")
 

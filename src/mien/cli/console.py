@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -18,14 +19,28 @@ from rich.progress import (
 
 out = Console()
 err = Console(stderr=True)
+_quiet = False
+
+
+def be_quiet() -> None:
+    """From now on show neither progress nor notes."""
+    global _quiet
+    _quiet = True
+
+
+def shows_progress() -> bool:
+    """Whether bars are drawn: on a terminal, unless quiet is asked for. A notebook's `!` claims to be one, and would
+    keep every state of a bar as a line of its own."""
+    in_notebook = any(name in os.environ for name in ("JPY_PARENT_PID", "COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"))
+    return err.is_terminal and not _quiet and not in_notebook
 
 
 def progress(unit: str = "") -> Progress:
-    """A bar with count, elapsed time and ETA on standard error; silent where that is no terminal."""
+    """A bar with count, elapsed time and ETA on standard error; silent where `shows_progress` says so."""
     return Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
         TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn(), console=err, transient=True,
-        disable=not err.is_terminal,
+        disable=not shows_progress(),
     )  # fmt: skip
 
 
@@ -52,6 +67,8 @@ def complain(sentence: str) -> None:
 
 def note(sentence: str) -> None:
     """One line on standard error that says something worth knowing."""
+    if _quiet:
+        return
     err.print(f"[yellow]note:[/] {_escaped(sentence)}", highlight=False, soft_wrap=True)
 
 

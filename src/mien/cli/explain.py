@@ -82,7 +82,7 @@ def _content(faces: Faces, maps: list[OcclusionMap], geometry: CropGeometry) -> 
 def _print_table(faces: Faces, maps: list[OcclusionMap], geometry: CropGeometry) -> None:
     from rich.table import Table
 
-    from mien.cli.shown import bar, printed
+    from mien.cli.formatting import bar, printed
 
     table = Table("face", "expression", "confidence", "hangs most on", "covered, falls by", box=None, pad_edge=False)
     for i, found in enumerate(maps):

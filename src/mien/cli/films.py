@@ -1,161 +1,89 @@
-"""Watching one film, stream or camera for `mien predict`: everything that is wanted of it, in one pass."""
+"""`mien predict` on a film, stream or camera: `mien.watch` with a progress bar, and a table of people at the end."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from mien.cli.console import err, note, out
-from mien.cli.shown import bar, counted, printed, readable
-from mien.cli.stopping import stopping
-from mien.errors import InputError, MienError
+from mien.cli.console import err, note, out, shows_progress
+from mien.cli.formatting import bar, counted, printed, readable
+from mien.cli.interrupt import stopping
 
 if TYPE_CHECKING:
     from mien.analyzer import Analyzer
     from mien.media.frames import Frames
-    from mien.media.sources import RawVideo, Source
-    from mien.output.tables import Table as FacesTable
-    from mien.output.timeline.bins import Timeline
-    from mien.tracking.episodes import Episode
-
+    from mien.recording.recording import Recording
+    from mien.recording.watch import Progress as Read
 
 _EPISODES = 4
 """So many of each person are printed."""
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What is asked of every film."""
+def watch_film(
+    source: Frames, analyzer: Analyzer, *, as_json: bool, quiet: bool, start: float | None, end: float | None,
+    **options: Any,
+) -> tuple[Recording, int]:  # fmt: skip
+    """Watch a source to its end, or until Ctrl-C, with the other `options` of `mien.watch`. Prints one JSON object per
+    frame, or a table of people at the end.
 
-    every: int = 1
-    max_fps: float | None = None
-    start: float | None = None
-    end: float | None = None
-    raw: RawVideo | None = None
-    workers: int = 1
-    min_confidence: float = 0.0
-    as_json: bool = False
-    episodes: Path | None = None
-    timeline: Path | None = None
-
-
-@dataclass
-class Watched:
-    """How it went."""
-
-    failures: list[MienError] = field(default_factory=list)
-    stopped_by: int = 0
-    """The signal that ended it early, or 0."""
-
-
-def watch(source: Source, analyzer: Analyzer, wish: Wish, rows: FacesTable | None, target: Path | None) -> Watched:
-    """Watch a source to its end, or until Ctrl-C; what was read is written whatever happens.
-
-    Prints one JSON object per frame, or a table of people at the end.
+    Gives what was read, and the signal that ended it early, or 0.
     """
-    from mien.media.sources import open_frames
-    from mien.output.annotate import annotate
-    from mien.output.episodes import save_episodes
-    from mien.output.timeline.bins import Timeline
-    from mien.output.timeline.render import save_timeline
-    from mien.output.video import save_film
-    from mien.stream import Stream
-    from mien.tracking.episodes import EpisodeFinder
+    from mien.recording.watch import watch
 
-    done = Watched()
-    try:
-        frames = open_frames(
-            source, every=wish.every, max_fps=wish.max_fps, start=wish.start, end=wish.end, raw=wish.raw,
-            newest=source.kind in {"camera", "stream"},
-        )  # fmt: skip
-    except MienError as error:
-        done.failures.append(error)
-        return done
-    timeline, finder = Timeline(), EpisodeFinder()
-    episodes: list[Episode] = []
-    began, count, last = time.monotonic(), 0, 0.0
-    try:
-        with ExitStack() as stack:
-            stream = stack.enter_context(Stream(analyzer, frames, workers=wish.workers))
-            stopped = stack.enter_context(stopping(frames.stop))
-            original = source if source.kind == "film" else None
-            film = stack.enter_context(save_film(target, original, wish.end)) if target else None
-            show = stack.enter_context(_progress(source.name, frames, wish))
-            try:
-                for frame, faces in stream.pairs():
-                    count, last = count + 1, frame.time
-                    timeline.add(faces)
-                    episodes += finder.update(faces)
-                    if rows is not None:
-                        rows.write(faces)
-                    if film is not None:
-                        film.write(annotate(frame.image, faces, wish.min_confidence), frame.time)
-                    if wish.as_json:
-                        print(json.dumps(faces.to_dict(wish.min_confidence)), file=out.file, flush=True)
-                    show(frame.time, count)
-            except InputError as error:  # a film that is cut short is still worth what was read
-                done.failures.append(error)
-            if film is not None and stopped:
-                film.cut()
-            done.stopped_by = stopped[0] if stopped else 0
-    except MienError as error:
-        done.failures.append(error)
-    episodes += finder.close()
-    if count and wish.episodes is not None:
-        save_episodes(wish.episodes, source.name, episodes)
-    if count and wish.timeline is not None:
-        save_timeline(wish.timeline, timeline, episodes)
-    if frames.dropped:
-        note(f"{source.name}: {frames.dropped} frames came faster than they could be read and were left out")
-    if count and not wish.as_json:
-        _people(source, timeline, episodes, analyzer, count, last - (wish.start or 0.0), time.monotonic() - began)
-    return done
+    began = time.monotonic()
+    with stopping(source.stop) as stopped, _progress(source, start or 0.0, end, as_json) as show:
+
+        def progress(read: Read) -> None:
+            if as_json:
+                print(json.dumps(read.faces.to_dict(options["min_confidence"])), file=out.file, flush=True)
+            show(read.seconds, read.frames)
+
+        recording = watch(source, analyzer=analyzer, start=start, end=end, keep=False, progress=progress, **options)
+    for sentence in recording.notes:
+        note(sentence)
+    (record,) = recording.records
+    if record.coverage.dropped:
+        note(f"{record.name}: {record.coverage.dropped} frames came faster than they could be read and were left out")
+    if record.coverage.frames and not as_json and not quiet:
+        _print_people(recording, analyzer, time.monotonic() - began)
+    return recording, stopped[0] if stopped else 0
 
 
-def _people(
-    source: Source,
-    timeline: Timeline,
-    episodes: list[Episode],
-    analyzer: Analyzer,
-    count: int,
-    seconds: float,
-    took: float,
-) -> None:
+def _print_people(recording: Recording, analyzer: Analyzer, took: float) -> None:
+    (record,) = recording.records
     table = Table("person", box=None, header_style="bold", pad_edge=False)
     table.columns[0].justify = "right"
     table.add_column("seen", justify="right")
     table.add_column("mostly")
     table.add_column("mean probability", no_wrap=True)
     table.add_column("episodes")
-    shown: dict[int, list[str]] = {}
-    for episode in sorted(episodes, key=lambda e: e.onset):
+    by_person: dict[int, list[str]] = {}
+    for episode in record.episodes:
         onset, offset = round(episode.onset, 3), round(episode.offset, 3)  # as files have them
-        shown.setdefault(episode.id, []).append(f"{episode.label} {onset:.1f}-{offset:.1f} s")
-    people = sorted(timeline.people())
-    for person in people:
-        mean = timeline.mean(person)
-        label = timeline.labels[int(mean.argmax())]
+        by_person.setdefault(episode.id, []).append(f"{episode.label} {onset:.1f}-{offset:.1f} s")
+    for person in record.people:
         table.add_row(
-            str(person),
-            f"{timeline.seconds(person):.1f} s",
-            *bar(label, float(mean.max()), timeline.labels),
-            _few(shown.get(person, [])),
+            str(person.id),
+            f"{person.seconds:.1f} s",
+            *bar(person.label, person.probabilities[person.label], analyzer.label_names),
+            _few(by_person.get(person.id, [])),
         )
-    out.print(Text(readable(source.name), "bold"), soft_wrap=True)
-    if people:
+    out.print(Text(readable(record.name), "bold"), soft_wrap=True)
+    if record.people:
         printed(table)
+    coverage = record.coverage
     out.print(
-        f"{len(people)} {'person' if len(people) == 1 else 'people'} in {seconds:.1f} s, {counted(count, 'frame')}"
-        f" at {count / max(took, 1e-6):.0f} a second · detector {analyzer.detector.name}, "
+        f"{counted(len(record.people), 'person', 'people')} in {coverage.seconds:.1f} s, "
+        f"faces in {coverage.share:.0%} of {counted(coverage.frames, 'frame')} at "
+        f"{coverage.frames / max(took, 1e-6):.0f} fps · detector {analyzer.detector.name}, "
         f"model {analyzer.classifier.card.name}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
@@ -167,25 +95,25 @@ def _few(episodes: list[str]) -> str:
 
 
 @contextmanager
-def _progress(name: str, frames: Frames, wish: Wish) -> Iterator[Callable[[float, int], None]]:
-    """Time in the film, how much faster than that it goes, and when it will be through."""
-    first, total = wish.start or 0.0, frames.duration
+def _progress(frames: Frames, start: float, end: float | None, as_json: bool) -> Iterator[Callable[[float, int], None]]:
+    """Time in the film, how much faster than that it goes, and the ETA."""
+    total = frames.duration
     if total is not None:
-        total = max(min(total, wish.end or total) - first, 0.0)
+        total = max(min(total, end or total) - start, 0.0)
     shown = Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[about]}"),
         TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn(), console=err, transient=True,
-        disable=not err.is_terminal or (wish.as_json and out.is_terminal),
+        disable=not shows_progress() or (as_json and out.is_terminal),
     )  # fmt: skip
     began = time.monotonic()
     with shown:
-        task = shown.add_task(Path(name).name, total=total, about="")
+        task = shown.add_task(Path(frames.name).name, total=total, about="")
 
         def show(now: float, count: int) -> None:
             took = max(time.monotonic() - began, 1e-6)
-            about = f"{now:.1f} s{f' of {first + total:.1f} s' if total is not None else ''}"
+            about = f"{now:.1f} s{f' of {start + total:.1f} s' if total is not None else ''}"
             shown.update(
-                task, completed=now - first, about=f"{about} · {(now - first) / took:.1f}x · {count / took:.0f} fps"
+                task, completed=now - start, about=f"{about} · {(now - start) / took:.1f}x · {count / took:.0f} fps"
             )
 
         yield show

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.console import complain, err, out
+from mien.cli.formatting import counted, readable
+from mien.cli.interrupt import stopping
 from mien.cli.options import DetectorName, DetectorWeights, MinConfidence, ModelName
-from mien.cli.shown import counted, readable
-from mien.cli.stopping import stopping
 from mien.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:

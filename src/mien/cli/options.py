@@ -17,3 +17,11 @@ DetectorName = Annotated[str | None, typer.Option(help="What finds the faces: mi
 DetectorWeights = Annotated[
     Path | None, typer.Option(metavar="FILE", help="A detector's file to use: one of mien export, or YuNet's.")
 ]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, show_default="the detector's own", help="Leave out faces that the detector scores lower."
+    ),
+]
+MinSize = Annotated[float, typer.Option(min=0, metavar="PIXELS", help="Leave out faces that are smaller than this.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress, notes or tables, only errors.")]

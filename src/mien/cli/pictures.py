@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.cli.console import out, progress
-from mien.cli.shown import bar, counted, printed, readable
+from mien.cli.formatting import bar, counted, printed, readable
 from mien.errors import MienError
 from mien.files import replacing
 from mien.threads import in_order
@@ -37,14 +37,16 @@ class Pictures:
         self.faces = self.with_faces = self.count = 0
         self._table = _table()
 
-    def read(self, found: Sequence[Source], rows: FacesTable | None, targets: Mapping[Source, Path]) -> list[MienError]:
+    def read(
+        self, found: Sequence[Source], tables: Sequence[FacesTable], targets: Mapping[Source, Path]
+    ) -> list[MienError]:
         """Read pictures, add their rows, and save them annotated where they have a target; gives what failed."""
         from mien.media.images import read_image
 
         def read(image: Source) -> Faces | MienError:
             try:
-                pixels = read_image(image.path)
-                faces = self.analyzer.analyze(pixels).replace(source=image.name)
+                pixels = read_image(image.name)
+                faces = self.analyzer.analyze(pixels, keep_image=False).replace(source=image.name)
                 if image in targets:
                     _save(targets[image], pixels, faces, self.min_confidence)
             except MienError as error:
@@ -66,8 +68,8 @@ class Pictures:
                     continue
                 self.faces += len(result)
                 self.with_faces += len(result) > 0
-                if rows is not None:
-                    rows.write(result)
+                for table in tables:
+                    table.write(result)
                 if self.as_json:
                     print(json.dumps(result.to_dict(self.min_confidence)), file=out.file, flush=True)
                 else:
@@ -107,7 +109,7 @@ def _table() -> Table:
 def _save(target: Path, image: NDArray[np.uint8], faces: Faces, min_confidence: float) -> None:
     from PIL import Image
 
-    from mien.output.annotate import annotate
+    from mien.drawing.annotate import annotate
 
     annotated = Image.fromarray(annotate(image, faces, min_confidence))
     with replacing(target, str(target)) as part:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import nullcontext
 from itertools import groupby
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.console import complain
-from mien.cli.films import Wish, watch
-from mien.cli.options import DetectorName, DetectorWeights, MinConfidence, ModelName
+from mien.cli.console import be_quiet, complain
+from mien.cli.films import watch_film
+from mien.cli.options import DetectorName, DetectorWeights, MinConfidence, MinScore, MinSize, ModelName, Quiet
 from mien.cli.pictures import JPEG, Pictures
-from mien.errors import InputError, MienError
+from mien.errors import InputError, MienError, OutputError
 
 if TYPE_CHECKING:
-    from mien.media.sources import RawVideo, Source
+    from mien.media.opening import RawVideo
+    from mien.media.sources import Source
 
 _FILMS = "Films and streams"
 
@@ -38,6 +39,10 @@ def predict(
     table: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a row per face to a .csv, .jsonl or .parquet file.")
     ] = None,
+    frames: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a row per frame, with or without a face, to a file of such a kind."),
+    ] = None,
     save: Annotated[
         Path | None,
         typer.Option(
@@ -45,6 +50,8 @@ def predict(
         ),
     ] = None,
     min_confidence: MinConfidence = 0.0,
+    min_score: MinScore = None,
+    min_size: MinSize = 0.0,
     model: ModelName = None,
     detector: DetectorName = None,
     detector_weights: DetectorWeights = None,
@@ -68,12 +75,18 @@ def predict(
     episodes: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", rich_help_panel=_FILMS, help="Write who showed what when: .csv, .json, .vtt or .tsv (ELAN)."
+            metavar="FILE|DIR",
+            rich_help_panel=_FILMS,
+            help="Write who showed what when: .csv, .json, .vtt or .tsv (ELAN); of several a .csv each into a folder.",
         ),
     ] = None,
     timeline: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", rich_help_panel=_FILMS, help="Draw it: .png or .html."),
+        typer.Option(
+            metavar="FILE|DIR",
+            rich_help_panel=_FILMS,
+            help="Draw it: .png or .html; of several a .png each into a folder.",
+        ),
     ] = None,
     size: Annotated[
         str | None,
@@ -82,66 +95,118 @@ def predict(
     fps: Annotated[
         float | None, typer.Option(metavar="FPS", rich_help_panel=_FILMS, help="Rate of raw frames on standard input.")
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Find the faces in images, films and streams, and read their expressions.
 
-    People in films keep a number, and their probabilities are smoothed over time. Goes on past what cannot be read;
-    lists it at the end and exits with 1. Ctrl-C ends a film early, and its files well.
+    People in films keep a number, and their probabilities are smoothed over time. Skips what cannot be read, lists it
+    at the end and exits with 1. Ctrl-C ends a film early and completes its files.
     """
     from mien.analyzer import load
+    from mien.media.opening import open_frames
     from mien.media.sources import find_sources
-    from mien.output.episodes import check_episodes
-    from mien.output.tables import open_table
-    from mien.output.timeline.render import check_timeline
+    from mien.output.places import place_for
+    from mien.output.tables import open_frames_table, open_table
+    from mien.recording.outputs import Outputs
+    from mien.recording.watch import check_outputs, describe
 
-    for value, name in ((max_fps, "--max-fps"), (fps, "--fps")):
-        if value is not None and value <= 0:
-            raise typer.BadParameter("frames a second should be above 0", param_hint=name)
-    if start is not None and end is not None and end <= start:
-        raise typer.BadParameter(f"the end ({end:g} s) should come after the start ({start:g} s)", param_hint="--end")
+    if quiet:
+        be_quiet()
+    _check(max_fps, fps, start, end)
     raw = _raw(size, fps)
     found, problems = find_sources(paths)
     failures: list[MienError] = list(problems)
     if not found:
         _give_up(failures)
     moving = [source for source in found if source.kind != "picture"]
-    if timeline is not None:
-        check_timeline(timeline)
-    if episodes is not None:
-        check_episodes(episodes)
-    if (timeline or episodes) and len(moving) != 1:
-        option = "--timeline" if timeline else "--episodes"
-        raise InputError(f"{option} is for one film or stream at a time, and {len(moving)} are named")
+    if (timeline or episodes) and not moving:
+        raise InputError(f"{'--timeline' if timeline else '--episodes'} is for films and streams, and none is named")
+    names = [source.name for source in moving]
+    check_outputs(
+        tables=[table] if table else [], frames=[frames] if frames else [], episodes=[episodes] if episodes else [],
+        timelines=[timeline] if timeline else [], names=names,
+    )  # fmt: skip
     targets = _targets(found, save) if save else {}
     cores = os.cpu_count() or 1
     workers = jobs or cores
     if not moving:
         workers = min(workers, len(found))
-    analyzer = load(model, detector, detector_weights, threads=max(1, cores // workers))
+    analyzer = load(
+        model, detector, detector_weights, threads=max(1, cores // workers), min_score=min_score, min_size=min_size
+    )
 
     pictures = Pictures(analyzer, workers, min_confidence, as_json)
-    wish = Wish(every, max_fps, start, end, raw, workers, min_confidence, as_json, episodes, timeline)
+    about = describe(
+        analyzer,
+        {
+            "every": every,
+            "max_fps": max_fps,
+            "start": start,
+            "end": end,
+            "smoothing": True,
+            "min_confidence": min_confidence,
+        },
+    )
+    outputs = Outputs()
+    rows = [outputs.open(open_table(table, min_confidence, analyzer.label_names, about), table)] if table else []
+    frame_rows = [outputs.open(open_frames_table(frames, about), frames)] if frames else []
+    tables = [*rows, *frame_rows]
+
+    def read_film(source: Source) -> int:
+        """Gives the signal that ended it early, or 0. Raises OutputError when a table cannot be written any more."""
+        try:
+            opened = open_frames(source, every=every, max_fps=max_fps, start=start, end=end, raw=raw, newest=True)
+        except MienError as error:
+            failures.append(error)
+            return 0
+        i = moving.index(source)
+        recording, signal = watch_film(
+            opened, analyzer, as_json=as_json, quiet=quiet, start=start, end=end, every=every, max_fps=max_fps,
+            workers=workers, min_confidence=min_confidence, table=rows, frames=frame_rows, video=targets.get(source),
+            episodes=place_for(episodes, names, i, "episodes") if episodes else None,
+            timeline=place_for(timeline, names, i, "timeline") if timeline else None,
+        )  # fmt: skip
+        failures.extend(recording.problems)
+        for one in tables:
+            if one.failure is not None:
+                raise one.failure
+        return signal
+
     stopped_by = 0
-    with open_table(table, min_confidence, analyzer.labels) if table else nullcontext() as rows:
+    try:
         for still, group in groupby(found, key=lambda source: source.kind == "picture"):
             if still:
-                failures += pictures.read(list(group), rows, targets)
-                continue
-            for source in group:
-                watched = watch(source, analyzer, wish, rows, targets.get(source))
-                failures += watched.failures
-                stopped_by = stopped_by or watched.stopped_by
-                if stopped_by:
-                    break
+                failures += pictures.read(list(group), tables, targets)
+            else:
+                stopped_by = next((signal for source in group if (signal := read_film(source))), 0)
             if stopped_by:
                 break
-    if pictures.count and not as_json:
+    except OutputError:
+        pass  # closing it says why
+    outputs.close()
+    failures += outputs.problems
+    if pictures.count and not as_json and not quiet:
         pictures.summary(len(failures))
     if stopped_by:
+        for failure in failures:
+            complain(str(failure))
         complain("interrupted; what had been read until then is written")
         raise typer.Exit(128 + stopped_by)
     if failures:
         _give_up(failures)
+
+
+def _check(max_fps: float | None, fps: float | None, start: float | None, end: float | None) -> None:
+    """Raises typer.BadParameter, by the name of its option, on a choice of frames that makes no sense."""
+    for name, value in (("--max-fps", max_fps), ("--fps", fps)):
+        if value is not None and not 0 < value < inf:
+            raise typer.BadParameter("frames a second should be above 0", param_hint=name)
+    if start is not None and not start < inf:
+        raise typer.BadParameter(f"{start} is no time", param_hint="--start")
+    if end is not None and not end > (start or 0.0):
+        raise typer.BadParameter(
+            f"the end ({end:g} s) should come after the start ({start or 0:g} s)", param_hint="--end"
+        )
 
 
 def _give_up(failures: list[MienError]) -> None:
@@ -151,7 +216,7 @@ def _give_up(failures: list[MienError]) -> None:
 
 
 def _raw(size: str | None, fps: float | None) -> RawVideo | None:
-    from mien.media.sources import RawVideo
+    from mien.media.opening import RawVideo
 
     if size is None and fps is None:
         return None
@@ -167,7 +232,9 @@ def _targets(found: list[Source], folder: Path) -> dict[Source, Path]:
 
     Raises InputError where that would overwrite a file that was named.
     """
-    files = [source for source in found if source.kind in {"picture", "film"}]
+    from mien.media.images import is_url
+
+    files = [s for s in found if s.kind in {"picture", "film"} and not is_url(s.name)]
     places = {source: source.path.parent.resolve() / source.path.name for source in files}
     try:
         folders = [p for source, place in places.items() for p in (place.parent, source.root.resolve())]

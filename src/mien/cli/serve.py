@@ -30,6 +30,10 @@ def serve(
         str | None,
         typer.Option(envvar="MIEN_TOKEN", show_envvar=True, help="What clients must show, 16 characters or more."),
     ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Another site whose pages may use the server, such as https://example.org; repeatable."),
+    ] = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page where there is a display.")
     ] = True,
@@ -46,7 +50,7 @@ def serve(
         raise MissingExtraError("the live page", "serve")
     from mien.analyzer import load
     from mien.serve.app import create_app, make_server
-    from mien.serve.safety import valid_token
+    from mien.serve.safety import valid_origin, valid_token
     from mien.serve.settings import LOOPBACK, Settings
 
     own = _is_own(host)
@@ -59,9 +63,16 @@ def serve(
         raise InputError(
             f"at {host} other machines could use the server, so it needs a token; this one is fresh: --token {fresh}"
         )
+    origins = frozenset(allow_origin or ())
+    for origin in sorted(origins):
+        if not valid_origin(origin):
+            raise InputError(
+                f"{origin!r} is no origin; name one site at a time by its scheme, host and port alone, in lower case, "
+                "such as https://example.org or http://localhost:3000"
+            )
     with _listening(host, port) as listener:
         settings = Settings(
-            token=token, hosts=LOOPBACK | {host.lower()} if own else None, model=model,
+            token=token, origins=origins, hosts=LOOPBACK | {host.lower()} if own else None, model=model,
             detector_weights=detector_weights, max_viewers=max_viewers,
         )  # fmt: skip
         with err.status("loading"):
@@ -89,8 +100,10 @@ def _is_own(host: str) -> bool:
 def _listening(host: str, port: int) -> socket.socket:
     """A socket bound to the address, so that whatever is wrong with that is known before anything is loaded."""
     try:
-        family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
+        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # Connections inherit the protocol, and asyncio sets TCP_NODELAY only where it says TCP: without it, every
+        # answer would wait 40 ms for the client's acknowledgement.
+        listener = socket.socket(family, kind, protocol or socket.IPPROTO_TCP)
     except OSError as error:
         raise InputError(f"{host} is no address of this machine: {reason(error)}") from None
     try:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from mien.drawing.raster import typeface
 from mien.live.session import Status
-from mien.output.raster import typeface
 
 Colour = tuple[int, int, int]
 

@@ -5,26 +5,23 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from threading import Condition, Event, Lock, Thread
+from threading import Condition, Event, Thread
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from mien.analyzer import Analyzer
+from mien.drawing.annotate import annotate
 from mien.errors import InputError, MienError
 from mien.faces import Faces
 from mien.files import replacing
-from mien.labels import LABELS
+from mien.live.recordings import Recordings, unused
 from mien.media.frames import Closing, Frame, Frames
-from mien.media.sources import Source, open_frames
-from mien.output.annotate import annotate
-from mien.output.tables import Table, open_table
-from mien.output.video import FilmSink, save_film
+from mien.media.opening import open_frames
+from mien.media.sources import Source
 from mien.stream import Stream
 
 _SPAN = 2.0
@@ -102,8 +99,8 @@ class Live(Closing):
         self.written: list[Path] = []
         """Recordings, their tables, and snapshots, as they are finished."""
         self._folder, self._min_confidence = folder, min_confidence
-        self._recorder = Recorder(folder, min_confidence, self.written, analyzer.labels)
-        self._stream = Stream(analyzer, None, smoothing)
+        self._recordings = Recordings(folder, analyzer, min_confidence, smoothing, self.written)
+        self._stream = Stream(analyzer, None, smoothing=smoothing)
         self._times: deque[tuple[float, float]] = deque()
         self._news, self._stopped = Condition(), Event()
         self._view: View | None = None
@@ -175,7 +172,7 @@ class Live(Closing):
             fps = (len(self._times) - 1) / took if took else 0.0
             latency = sum(shown - came for shown, came in self._times) / len(self._times)
         return Status(
-            fps, latency, self._newest.dropped, self.paused, self._recorder.seconds, now - self._last_came, self._over
+            fps, latency, self._newest.dropped, self.paused, self._recordings.seconds, now - self._last_came, self._over
         )
 
     def snapshot(self) -> Path | None:
@@ -183,7 +180,7 @@ class Live(Closing):
         view = self._view
         if view is None:
             return None
-        path = _unused(self._folder, ".png")
+        path = unused(self._folder, ".png")
         with replacing(path, f"the snapshot {path}") as part:
             Image.fromarray(view.image).save(part, "PNG")
         self.written.append(path)
@@ -195,21 +192,21 @@ class Live(Closing):
 
     def toggle_recording(self) -> Path | None:
         """Begin to record, or finish; gives the film that was finished. Raises InputError when that fails."""
-        if self._recorder.seconds is not None:
-            return self._recorder.finish()
+        if self._recordings.seconds is not None:
+            return self._recordings.finish()
         if not self._over:
-            self._recorder.start()
+            self._recordings.start()
         return None
 
     def _record(self, view: View) -> None:
         try:
-            self._recorder.write(view.image, view.faces)
+            self._recordings.write(view.image, view.faces)
         except MienError as error:  # a full disk is no reason to look away
             self.failure = error
 
     def _finish_recording(self) -> None:
         try:
-            self._recorder.finish()
+            self._recordings.finish()
         except MienError as error:
             self.failure = error
 
@@ -228,77 +225,3 @@ class Live(Closing):
         self._source.stop()
         self._newest.close()
         self._thread.join()
-
-
-class Recorder:
-    """Recordings, one after the other: an annotated film, and beside it a table of the faces with the same times.
-
-    Both begin at zero with the first frame; the table's `frame` counts the film's frames. Safe to be begun and ended
-    by one thread while another writes.
-    """
-
-    def __init__(
-        self, folder: Path, min_confidence: float, written: list[Path], labels: tuple[str, ...] = LABELS
-    ) -> None:
-        """Recordings go to `folder`; those that are finished are added to `written`. `labels` are the analyzer's."""
-        self._folder, self._min_confidence, self._written, self._labels = folder, min_confidence, written, labels
-        self._lock, self._stack = Lock(), ExitStack()
-        self._sinks: tuple[FilmSink, Table] | None = None
-        self._first, self._count = 0.0, 0
-        self.seconds: float | None = None
-        """Recorded so far; None while nothing is recorded."""
-
-    def start(self) -> None:
-        """Record from the next frame on."""
-        self.seconds = 0.0
-
-    def write(self, image: NDArray[np.uint8], faces: Faces) -> None:
-        """Add an `(H, W, 3)` uint8 RGB frame and its faces, if a recording has been started.
-
-        Raises InputError when it cannot be written; the recording is finished then, as far as it came.
-        """
-        with self._lock:
-            if self.seconds is None:
-                return
-            try:
-                film, table = self._sinks = self._sinks or self._open(faces.time)
-                seconds = faces.time - self._first
-                film.write(image, seconds)
-                table.write(faces.replace(frame=self._count, time=seconds))
-                self.seconds, self._count = seconds, self._count + 1
-            except MienError:
-                with suppress(MienError):
-                    self._close()
-                raise
-
-    def finish(self) -> Path | None:
-        """End the recording; gives the film, or None if no frame came. Raises InputError when it cannot be written."""
-        with self._lock:
-            return self._close()
-
-    def _open(self, first: float) -> tuple[FilmSink, Table]:
-        path = _unused(self._folder, ".mp4", ".csv")
-        self._first, self._count = first, 0
-        film = self._stack.enter_context(save_film(path))
-        table = open_table(path.with_suffix(".csv"), self._min_confidence, self._labels)
-        return film, self._stack.enter_context(table)
-
-    def _close(self) -> Path | None:
-        sinks, self._sinks, self.seconds = self._sinks, None, None
-        self._stack.pop_all().close()
-        if sinks is None:
-            return None
-        path = sinks[0].path
-        self._written += [path, path.with_suffix(".csv")]
-        return path
-
-
-def _unused(folder: Path, *endings: str) -> Path:
-    """A path in a folder, named by date and time, that is free with all these endings; it has the first of them."""
-    stem = datetime.now().strftime("mien-%Y-%m-%d-%H%M%S")
-    count = 1
-    while True:
-        path = folder / (stem if count == 1 else f"{stem}-{count}")
-        if not any(path.with_suffix(ending).exists() for ending in endings):
-            return path.with_suffix(endings[0])
-        count += 1

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from types import TracebackType
@@ -13,6 +14,8 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mien.errors import InputError
 
 AHEAD = 4
 """Frames that wait for the analysis; at 3840x2160 they take 100 MB."""
@@ -40,12 +43,20 @@ class Pick:
     """Which frames of a sequence are wanted.
 
     Every `every`-th by index, of those no more than one in each interval of 1 / `max_fps` seconds, and none before
-    `start` or from `end` on, in seconds.
+    `start` or from `end` on, in seconds. Raises InputError on a choice that makes no sense.
     """
 
     def __init__(
         self, every: int = 1, max_fps: float | None = None, start: float | None = None, end: float | None = None
     ) -> None:
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise InputError(f"every should be a whole number from 1 on, not {every!r}")
+        if max_fps is not None and not 0 < max_fps < float("inf"):
+            raise InputError(f"max_fps should be above 0, not {max_fps!r}")
+        if start is not None and not 0 <= start < float("inf"):
+            raise InputError(f"start should be 0 seconds or more, not {start!r}")
+        if end is not None and not end > (start or 0.0):
+            raise InputError(f"end ({end!r} s) should come after the start ({start or 0:g} s)")
         self.every, self.max_fps = every, max_fps
         self.start, self.end = start or 0.0, float("inf") if end is None else end
         self._slot = -1
@@ -89,8 +100,11 @@ class Frames(Iterator[Frame], Closing):
     With `newest`, frames that nobody has taken yet give way to newer ones and are counted in `dropped`; otherwise
     the thread waits.
 
-    duration   seconds of the whole source, where it is known
-    live       frames come as time passes, as from a camera
+    duration    seconds of the whole source, where it is known
+    live        frames come as time passes, as from a camera
+    name        path, URL or camera that they come from
+    file        the film file that they come from, if it is one
+    interrupted whether `stop` was called
     """
 
     def __init__(
@@ -99,8 +113,11 @@ class Frames(Iterator[Frame], Closing):
         duration: float | None = None,
         live: bool = False,
         newest: bool = False,
+        name: str = "",
+        file: Path | None = None,
     ) -> None:
         self.duration, self.live, self.dropped = duration, live, 0
+        self.name, self.file, self.interrupted = name, file, False
         self._queue: Queue[Frame | Exception | None] = Queue(1 if newest else AHEAD)
         self._newest, self._stop, self._over = newest, Event(), False
         self._thread = Thread(target=self._run, args=(read,), name="frames", daemon=True)
@@ -148,6 +165,7 @@ class Frames(Iterator[Frame], Closing):
 
     def stop(self) -> None:
         """Read no further: the iteration ends after the frames that are waiting. For signal handlers."""
+        self.interrupted = True
         self._stop.set()
 
     def close(self) -> None:

@@ -1,15 +1,16 @@
-"""Reading one picture: any image file, or an array, as 8-bit RGB, or one sentence that says why not."""
+"""Reading one picture, in any form in which people have pictures, as 8-bit RGB, or one sentence that says why not."""
 
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +42,51 @@ _UPRIGHT = {  # EXIF orientation -> what turns the stored picture upright
 _quiet_lock = Lock()
 
 
+Color = Literal["rgb", "bgr"]
+"""The order of an array's colour channels; OpenCV's is bgr."""
+ImageLike = NDArray[np.uint8] | str | Path | bytes | bytearray | memoryview | Image.Image | IO[bytes]
+"""A picture as people have it; see `load_image`."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_FETCH_SECONDS, _FETCH_BYTES = 10.0, 200 << 20
+"""How long a server may keep us waiting, and how much it may send."""
+
+
+def is_url(name: str | Path) -> bool:
+    """Whether a name is a URL rather than a path."""
+    return isinstance(name, str) and bool(_URL.match(name))
+
+
+def load_image(image: ImageLike, color: Color = "rgb") -> tuple[NDArray[np.uint8], str]:
+    """Any picture as a contiguous `(H, W, 3)` uint8 RGB array, and its path or URL, or "" where it has none.
+
+    `image` is the path or URL of an image file, its content as bytes or as a binary file object, a Pillow image, or a
+    uint8 array: grey `(H, W)` or `(H, W, 1)`, colour `(H, W, 3)`, or colour with transparency `(H, W, 4)`, which is
+    laid on white. `color` is the order of an array's channels, `bgr` for OpenCV's. Raises InputError on anything else,
+    and as `read_image` does.
+    """
+    if isinstance(image, np.ndarray):
+        return check_image(image, color), ""
+    if isinstance(image, str | Path):
+        return read_image(image), str(image)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return decode_image(bytes(image), "the picture"), ""
+    if isinstance(image, Image.Image):
+        with _in_one_sentence("the picture"):
+            image.load()
+            return _rgb(image), ""
+    if hasattr(image, "read"):
+        name = str(getattr(image, "name", "") or "the picture")
+        with _in_one_sentence(name):
+            content = image.read()
+        if not isinstance(content, bytes):
+            raise InputError(f"{name} should be opened in binary mode, as in open(path, 'rb')")
+        return decode_image(content, name), ""
+    return check_image(image, color), ""
+
+
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """One picture as `(H, W, 3)` uint8 RGB, upright by its EXIF orientation.
+    """One picture from a file or URL as `(H, W, 3)` uint8 RGB, upright by its EXIF orientation.
 
     Transparency is laid on white, of an animation the first frame is taken, CMYK and palettes become RGB.
     Grey values of more than 8 bits are scaled: 0..65535 for whole numbers, 0..1, 0..255 or 0..65535 for
@@ -51,6 +95,8 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     Raises InputError when the file cannot be read, is no image, is damaged, or has more than `MAX_PIXELS`
     pixels or `MAX_SIDE` on a side; the last is known from the header, before anything is decoded.
     """
+    if is_url(path):
+        return decode_image(_fetched(str(path)), str(path))
     path = Path(path)
     with _in_one_sentence(path):
         if not path.is_file():
@@ -60,10 +106,30 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
             return _decode(file, path)
 
 
+def _fetched(url: str) -> bytes:
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    from mien import __version__
+
+    try:
+        with urlopen(Request(url, headers={"User-Agent": f"mien/{__version__}"}), timeout=_FETCH_SECONDS) as answer:
+            content: bytes = answer.read(_FETCH_BYTES + 1)
+    except HTTPError as error:
+        raise InputError(f"cannot read {url}: the server answers {error.code} {error.reason}") from None
+    except (OSError, ValueError) as error:  # URLError is an OSError
+        cause = getattr(error, "reason", error)
+        words = reason(cause) if isinstance(cause, Exception) else str(cause)
+        raise InputError(f"cannot read {url}: {words}") from None
+    if len(content) > _FETCH_BYTES:
+        raise InputError(f"{url} is too large: pictures of up to {_FETCH_BYTES >> 20} MiB are fetched")
+    return content
+
+
 def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
     """As `read_image`, for an image file's content; errors call it `name`."""
-    with _in_one_sentence(Path(name)):
-        return _decode(BytesIO(content), Path(name))
+    with _in_one_sentence(name):
+        return _decode(BytesIO(content), name)
 
 
 def is_image(path: Path) -> bool:
@@ -76,7 +142,7 @@ def is_image(path: Path) -> bool:
 
 
 @contextmanager
-def _in_one_sentence(path: Path) -> Iterator[None]:
+def _in_one_sentence(path: str | Path) -> Iterator[None]:
     """Whatever reading a picture raises becomes an InputError."""
     try:
         yield
@@ -95,7 +161,7 @@ def _in_one_sentence(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is damaged, cut short or of a rare kind: {words}") from None
 
 
-def _decode(file: BinaryIO, path: Path) -> NDArray[np.uint8]:
+def _decode(file: BinaryIO, path: str | Path) -> NDArray[np.uint8]:
     if file.seek(0, os.SEEK_END) == 0:
         raise InputError(f"{path} is empty (0 bytes)")
     file.seek(0)
@@ -105,6 +171,11 @@ def _decode(file: BinaryIO, path: Path) -> NDArray[np.uint8]:
         raise _too_large(path, image.size)
     with _quiet() if image.format == "TIFF" else nullcontext():  # TIFF reads its tags again while it loads
         image.load()
+    return _rgb(image)
+
+
+def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """A decoded picture, upright, without transparency, in 8 bits."""
     turn = _UPRIGHT.get(_orientation(image))
     if turn is not None:
         image = image.transpose(turn)
@@ -134,20 +205,32 @@ def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     return np.rint(grey * (255 / full)).astype(np.uint8)
 
 
-def check_image(array: Any) -> NDArray[np.uint8]:
-    """The array itself when it is a `(H, W, 3)` uint8 RGB picture; raises InputError if not."""
+def check_image(array: Any, color: Color = "rgb") -> NDArray[np.uint8]:
+    """A uint8 array, grey or in colour as `load_image` takes it, as contiguous `(H, W, 3)` RGB; the array itself where
+    it is that already. Raises InputError, with the shape and type that were given, on any other."""
+    if color not in ("rgb", "bgr"):
+        raise InputError(f"color should be 'rgb' or 'bgr', not {color!r}")
     if not isinstance(array, np.ndarray):
-        raise InputError(f"an image should be a (H, W, 3) uint8 RGB array, not {type(array).__name__}")
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or array.size == 0:
+        raise InputError(
+            f"a picture should be a path, a URL, bytes, a file, a Pillow image or an array, not {type(array).__name__}"
+        )
+    shape = array.shape
+    known = array.ndim == 2 or (array.ndim == 3 and shape[2] in (1, 3, 4))
+    if array.dtype != np.uint8 or array.size == 0 or not known:
         hint = ""
         if array.dtype != np.uint8:
             hint = "; scale the values to 0..255 and use .astype(np.uint8)"
-        elif array.ndim == 2:
-            hint = "; repeat grey three times with np.dstack([grey] * 3)"
-        elif array.ndim == 3 and array.shape[2] == 4:
-            hint = "; drop the alpha channel with image[..., :3]"
-        raise InputError(f"an image should be (H, W, 3) uint8 RGB, not {array.shape} {array.dtype}{hint}")
-    return array
+        elif array.ndim == 3 and shape[0] in (1, 3):
+            hint = "; put the channels last with image.transpose(1, 2, 0)"
+        raise InputError(f"a picture should be (H, W), (H, W, 3) or (H, W, 4) uint8, not {shape} {array.dtype}{hint}")
+    if array.ndim == 2 or shape[2] == 1:
+        return np.repeat(array.reshape(*shape[:2], 1), 3, axis=2)
+    if color == "bgr":
+        array = array[..., [2, 1, 0, 3][: shape[2]]]
+    if shape[2] == 4:
+        share = array[..., 3:].astype(np.uint16)
+        array = ((array[..., :3] * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
+    return np.ascontiguousarray(array)
 
 
 def unreachable(path: str | Path, error: OSError) -> InputError:
@@ -155,7 +238,7 @@ def unreachable(path: str | Path, error: OSError) -> InputError:
     return InputError(f"cannot read {path}: {reason(error)}")
 
 
-def _too_large(path: Path, size: tuple[int, int] | None = None) -> InputError:
+def _too_large(path: str | Path, size: tuple[int, int] | None = None) -> InputError:
     measures = f" ({size[0]:,} x {size[1]:,} pixels)" if size else ""
     return InputError(
         f"{path} is too large{measures}: pictures of up to {MAX_PIXELS // 1_000_000} megapixels "

@@ -1,27 +1,19 @@
-"""What a source is: pictures, films, cameras, streams and pipes by their names, and one iterator over their frames."""
+"""From names to sources: pictures, films, folders, patterns, URLs, cameras and pipes."""
 
 from __future__ import annotations
 
 import glob
-import io
 import os
 import re
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from threading import Event
 from typing import Literal
-
-import numpy as np
+from urllib.parse import unquote, urlsplit
 
 from mien.errors import InputError, reason
-from mien.media.frames import Frame, Frames, Pick
-from mien.media.images import SUFFIXES, is_image, read_image, unreachable
-from mien.media.video import Film
+from mien.media.images import SUFFIXES, is_image, is_url, unreachable
 
 #: Endings by which films are found in folders; a file that is named itself may be called anything.
 FILM_SUFFIXES = frozenset(
@@ -32,10 +24,7 @@ FILM_SUFFIXES = frozenset(
 Kind = Literal["picture", "film", "camera", "stream", "pipe"]
 
 PIPE = "-"
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _CAMERA = re.compile(r"/dev/video\d+")
-_RETRIES = 8
-"""How often a stream that drops is asked again, after 1, 2, 4 ... and at most 30 seconds."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +32,7 @@ class Source:
     """Something to look at.
 
     name   path, URL, number or device of a camera, or `-` for raw frames on standard input
+    kind   a URL is a `picture` where it ends as one, and else a `stream`, of which opening shows what it is
     root   for a file the folder from which it was found: the one named, or the one it lies in
     """
 
@@ -106,8 +96,8 @@ def _kind_of_name(name: str) -> Kind | None:
     """What a name stands for that is none of a file."""
     if name == PIPE:
         return "pipe"
-    if _URL.match(name):
-        return "stream"
+    if is_url(name):
+        return "picture" if Path(unquote(urlsplit(name).path)).suffix.lower() in SUFFIXES else "stream"
     if _CAMERA.fullmatch(name) or (name.isdecimal() and not os.path.lexists(name)):
         return "camera"
     return None
@@ -157,189 +147,3 @@ def _walk(folder: Path, search: _Search, problems: list[InputError]) -> Iterator
         for name in sorted(names):
             if not name.startswith(".") and Path(name).suffix.lower() in search.suffixes:
                 yield Path(parent, name)
-
-
-@dataclass(frozen=True)
-class RawVideo:
-    """How to read raw frames on standard input: rgb24, `width * height * 3` bytes each, `fps` of them a second."""
-
-    width: int
-    height: int
-    fps: float
-
-
-def open_frames(
-    source: str | Path | int | Source | Sequence[str | Path | Source],
-    *,
-    every: int = 1,
-    max_fps: float | None = None,
-    start: float | None = None,
-    end: float | None = None,
-    raw: RawVideo | None = None,
-    newest: bool = False,
-) -> Frames:
-    """The frames of any source, read ahead in a thread of its own.
-
-    `source` is a picture, a film, a folder, a pattern, several of them, the number or device of a camera, a URL, or
-    `-` for raw frames on standard input, which `raw` describes. Of moving pictures every `every`-th frame is taken,
-    no more than `max_fps` in a second, from `start` to before `end` in seconds. `newest` is for live use: whoever is
-    slower than the source gets its newest frame, and `dropped` counts those left out.
-
-    Raises InputError when nothing can be opened. What goes wrong later is raised after all that could be read.
-    """
-    items = [source] if isinstance(source, str | Path | int | Source) else list(source)
-    sources = [item for item in items if isinstance(item, Source)]
-    found, problems = find_sources(
-        [str(item) if isinstance(item, int) else item for item in items if not isinstance(item, Source)]
-    )
-    sources += found
-    if not sources:
-        raise _together(problems)
-    if len(sources) == 1 and not problems:
-        opened = _open(sources[0], Pick(every, max_fps, start, end), raw)
-        return Frames(opened.read, opened.duration, opened.live, newest)
-
-    def read(stop: Event) -> Iterator[Frame]:
-        for one in sources:
-            try:
-                yield from _open(one, Pick(every, max_fps, start, end), raw).read(stop)
-            except InputError as problem:
-                problems.append(problem)
-        if problems:
-            raise _together(problems)
-
-    return Frames(read, newest=newest)
-
-
-def _together(problems: Sequence[InputError]) -> InputError:
-    if len(problems) == 1:
-        return problems[0]
-    return InputError(f"{len(problems)} sources could not be read: " + "; ".join(map(str, problems)))
-
-
-@dataclass(frozen=True)
-class _Opened:
-    read: Callable[[Event], Iterator[Frame]]
-    duration: float | None = None
-    live: bool = False
-
-
-def _open(source: Source, pick: Pick, raw: RawVideo | None) -> _Opened:
-    if source.kind == "picture":
-        return _Opened(lambda _: iter([Frame(read_image(source.path), source=source.name, still=True)]))
-    if source.kind == "pipe":
-        return _Opened(partial(_raw_frames, raw, pick))
-    film = open_film(source)
-    if source.kind == "stream" and film.live:
-        return _Opened(partial(_reconnecting, source, film, pick), live=True)
-    return _Opened(partial(_film_frames, film, pick), film.duration, film.live)
-
-
-def open_film(source: Source) -> Film:
-    """A film file, stream or camera, opened; raises InputError when that fails."""
-    if source.kind == "camera":
-        device, container = _camera(source.name)
-        return Film(source.name, device, container=container)
-    if source.kind == "stream":
-        options = {"rtsp_transport": "tcp"} if source.name.lower().startswith("rtsp") else None
-        return Film(source.name, source.name, options=options)
-    try:
-        if not source.path.is_file():
-            source.path.stat()  # raises where nothing is there
-            raise InputError(f"{source.path} is no regular file; name an image, a film, a camera or a URL")
-        with source.path.open("rb"):
-            pass
-    except OSError as error:
-        raise unreachable(source.path, error) from None
-    return Film(source.name, f"file:{source.path}")
-
-
-def _camera(name: str) -> tuple[str, str]:
-    """Device and its kind, as FFmpeg calls them on this system."""
-    if sys.platform == "darwin":
-        return name, "avfoundation"
-    if not sys.platform.startswith("linux"):
-        raise InputError(f"cameras are opened on Linux and macOS only; give the URL of a stream instead of {name}")
-    device = Path(f"/dev/video{name}" if name.isdecimal() else name)
-    if not device.exists():
-        there = ", ".join(str(p) for p in sorted(Path("/dev").glob("video*"))) or "none"
-        raise InputError(f"no camera {name}: {device} does not exist; there are: {there}")
-    if not os.access(device, os.R_OK | os.W_OK):
-        raise InputError(
-            f"no permission to open camera {name} ({device}); join the group that owns it, mostly by: "
-            "sudo usermod -aG video $USER"
-        )
-    return str(device), "v4l2"
-
-
-def _film_frames(film: Film, pick: Pick, stop: Event) -> Iterator[Frame]:
-    try:
-        for frame in film.frames(pick):
-            if stop.is_set():
-                return
-            yield frame
-    finally:
-        film.close()
-
-
-def _reconnecting(source: Source, film: Film, pick: Pick, stop: Event) -> Iterator[Frame]:
-    """The frames of a live stream, over its interruptions; numbers and times go on as time passes."""
-    began, count, offset, failures = time.monotonic(), 0, 0.0, 0
-    while True:
-        problem = InputError(f"{source.name} has ended")
-        try:
-            for frame in _film_frames(film, Pick(), stop):
-                if not failures and not count:
-                    began = time.monotonic()
-                elif failures:
-                    offset, failures = time.monotonic() - began - frame.time, 0
-                moved = replace(frame, index=count, time=frame.time + offset)
-                count += 1
-                if pick.over(moved.time):
-                    return
-                if pick.wants(moved.index, moved.time):
-                    yield moved
-        except InputError as error:
-            problem = error
-        while True:
-            failures += 1
-            if failures > _RETRIES:
-                raise problem
-            if stop.wait(min(2.0 ** (failures - 1), 30.0)):
-                return
-            try:
-                film = open_film(source)
-                break
-            except InputError as error:
-                problem = error
-
-
-def _raw_frames(raw: RawVideo | None, pick: Pick, stop: Event) -> Iterator[Frame]:
-    if raw is None:
-        raise InputError("raw frames on standard input need their size and rate, as in --size 640x480 --fps 25")
-    length = raw.width * raw.height * 3
-    index = 0
-    # Not the buffer above it: that one's lock, held by a thread that waits here, would break the interpreter's exit.
-    pipe = io.FileIO(sys.stdin.fileno(), closefd=False)
-    while content := _exactly(pipe, length):
-        if len(content) < length:
-            raise InputError(
-                f"standard input ends within frame {index}: a frame of {raw.width}x{raw.height} rgb24 has {length:,} "
-                f"bytes, the last has {len(content):,}"
-            )
-        now = index / raw.fps
-        if stop.is_set() or pick.over(now):
-            return
-        if pick.wants(index, now):
-            yield Frame(np.frombuffer(content, np.uint8).reshape(raw.height, raw.width, 3), index, now, PIPE)
-        index += 1
-    if not index:
-        raise InputError("standard input is empty: no frame came")
-
-
-def _exactly(pipe: io.FileIO, length: int) -> bytes:
-    """So many bytes, or fewer at the end."""
-    content = bytearray()
-    while len(content) < length and (part := pipe.read(length - len(content))):
-        content += part
-    return bytes(content)

@@ -44,6 +44,7 @@ class Film:
     origin       timestamp of the first frame that is shown, once it was decoded
     damaged      packets that could not be decoded, so far
     live         frames come as time passes: there is no duration, and no seeking
+    is_picture   it is a single image file, such as the URL of a photograph
 
     Raises InputError when it cannot be opened or holds no picture that can be decoded.
     """
@@ -70,7 +71,8 @@ class Film:
         self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
         length = self._container.duration
         self.duration = length / av.time_base if length and length > 0 else None
-        self.live = remote and self.duration is None
+        self.is_picture = self._container.format.name.endswith("_pipe") or self._container.format.name == "image2"
+        self.live = remote and self.duration is None and not self.is_picture
 
     def _picture(self) -> Any:
         streams = self._container.streams

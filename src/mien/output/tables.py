@@ -1,124 +1,152 @@
-"""Tables of faces: CSV, JSON lines or Parquet by the file's ending, written as they come and renamed when whole."""
+"""Tables of faces and of frames: CSV, JSON lines or Parquet by the file's ending, whole or not there."""
 
 from __future__ import annotations
 
 import csv
 import json
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mien.errors import InputError, MissingExtraError, did_you_mean, reason
-from mien.faces import Faces
+from mien.columns import polars_schema, table_columns
+from mien.errors import InputError, OutputError, did_you_mean, reason
+from mien.faces import SCHEMA, Faces, printable
+from mien.files import replacing
 from mien.labels import LABELS
 
-#: Columns of x and y, in the order of `Faces.landmarks`.
-LANDMARK_COLUMNS: tuple[str, ...] = tuple(
-    f"{point}_{axis}" for point in ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth") for axis in "xy"
-)
+COLUMNS: tuple[str, ...] = table_columns(LABELS)
+"""Of a table of faces for the seven expressions."""
+FRAME_COLUMNS: tuple[str, ...] = ("source", "frame", "time_s", "width", "height", "faces", "people")
+"""Of a table of frames: how many faces were found, and how many of them are people who are followed."""
 
-
-def columns(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Of a table for these labels; `raw_` is what the frame alone says, where probabilities are smoothed over time."""
-    return (
-        "source", "frame", "time_s", "id", "detector", "model", "x1", "y1", "x2", "y2", "score",
-        *LANDMARK_COLUMNS, "label", "confidence", *labels, *(f"raw_{label}" for label in labels), "quality",
-    )  # fmt: skip
-
-
-COLUMNS: tuple[str, ...] = columns(LABELS)
-
-_TEXT = frozenset({"source", "detector", "model", "label"})
-_WHOLE = frozenset({"frame", "id"})
 _BATCH = 20_000
 """Rows held in memory at once for Parquet, some tens of MB."""
 
 Row = dict[str, Any]
-Writer = Callable[[Row], object]
+Provenance = dict[str, Any]
+Add = Callable[[Row], object]
 
 
 class Table:
-    """An open table; made by `open_table`."""
+    """An open table of faces or frames; made by `open_table` and `open_frames_table`."""
 
-    def __init__(self, path: Path, add: Writer, min_confidence: float, labels: tuple[str, ...]) -> None:
-        self._path, self._add, self._min_confidence = path, add, min_confidence
-        self._labels, self._names = labels, columns(labels)
+    def __init__(self, path: Path, add: Add, rows: Callable[[Faces], Iterator[Row]]) -> None:
+        self.path = path
+        self._add, self._rows = add, rows
+        self.failure: OutputError | None = None
+        """Why it is not whole."""
 
     def write(self, faces: Faces) -> None:
-        """Add one row per face; a frame without a face adds none. Raises InputError on faces with other labels than the
-        table's."""
-        if faces.probs is not None and faces.label_names != self._labels:
-            raise InputError(
-                f"the table {self._path} is for {', '.join(self._labels)}, and {faces.model or 'the network'} tells "
-                f"{', '.join(faces.label_names)} apart; open it with the analyzer's labels"
-            )
-        with _told(self._path):
-            for row in _rows(faces, self._names, self._min_confidence):
+        """Add the rows of a frame. Raises InputError on faces with other labels than the table's, OutputError when it
+        cannot be written; it is not put in its place then."""
+        try:
+            for row in self._rows(faces):
                 self._add(row)
+        except OSError as error:
+            self.failure = OutputError(f"cannot write the table {self.path}: {reason(error)}")
+            raise self.failure from None
 
 
-@contextmanager
-def open_table(path: str | Path, min_confidence: float = 0.0, labels: tuple[str, ...] = LABELS) -> Iterator[Table]:
+def open_table(
+    path: str | Path,
+    min_confidence: float = 0.0,
+    label_names: tuple[str, ...] = LABELS,
+    provenance: Provenance | None = None,
+) -> AbstractContextManager[Table]:
     """A table to write faces to, `.csv`, `.jsonl` or `.parquet` by the ending of `path`.
 
         with open_table("faces.csv") as table:
             table.write(faces)
 
-    One row per face with the `columns` of `labels`, which are the analyzer's: where it was seen, box and landmarks in
-    pixels, the expression (`uncertain` where its probability is below `min_confidence`) and the probability of each;
-    in films the smoothed one, then that of the frame alone, and how well the face can be read. What is not known is
-    empty (null). A picture or frame without a face has no row. Memory does not grow with the number of rows. The
-    file appears under its name when the block ends well; after an exception, what was there before is unchanged.
+    One row per face. CSV and Parquet have the `table_columns` of `label_names`, which are the analyzer's: where it was
+    seen, box and landmarks in pixels, the expression (`uncertain` where its probability is below `min_confidence`) and
+    the probability of each; in films the smoothed one, then that of the frame alone, and how well the face can be read.
+    What is not known is empty (null). A line of JSON has the same about its source, then the face as `Faces.rows`
+    gives it. A picture or frame without a face has no row: those are in the table of frames. Memory does not grow with
+    the number of rows. `provenance` goes into Parquet's metadata under the key `mien`, else into `NAME.json` beside the
+    table.
 
-    Raises InputError for another ending or a place that cannot be written, MissingExtraError for Parquet without
-    polars.
+    The file appears under its name when the block ends well; after an exception, what was there before is unchanged.
+    When it cannot be written to its end, what could be is kept as `NAME.cut.ENDING`, which the error names.
+
+    Raises InputError for another ending, OutputError for a place that cannot be written, MissingExtraError for Parquet
+    without polars.
     """
-    path = Path(path)
-    ending = path.suffix.lower()
+
+    def check(faces: Faces) -> None:
+        if faces.probs is not None and faces.label_names != label_names:
+            raise InputError(
+                f"the table {path} is for {', '.join(label_names)}, and {faces.model or 'the network'} tells "
+                f"{', '.join(faces.label_names)} apart; open it with the analyzer's label_names"
+            )
+
+    def flat(faces: Faces) -> Iterator[Row]:
+        check(faces)
+        return faces.table_rows(min_confidence)
+
+    def nested(faces: Faces) -> Iterator[Row]:
+        check(faces)
+        frame = faces.to_dict(min_confidence)
+        about = {
+            "schema": SCHEMA, "source": frame["source"], "frame": faces.frame, "time_s": round(faces.time, 6),
+            "detector": faces.detector, "model": faces.model,
+        }  # fmt: skip
+        return ({**about, **face} for face in frame["faces"])
+
+    rows = nested if Path(path).suffix.lower() == ".jsonl" else flat
+    return _open(path, table_columns(label_names), rows, provenance)
+
+
+def open_frames_table(path: str | Path, provenance: Provenance | None = None) -> AbstractContextManager[Table]:
+    """As `open_table`, for a table with one row per frame, with or without faces, and the columns `FRAME_COLUMNS`."""
+
+    def rows(faces: Faces) -> Iterator[Row]:
+        people = None if faces.ids is None else int((faces.ids > 0).sum())
+        values = (
+            printable(faces.source), faces.frame, round(faces.time, 6), faces.width, faces.height, len(faces), people,
+        )  # fmt: skip
+        yield dict(zip(FRAME_COLUMNS, values, strict=True))
+
+    return _open(path, FRAME_COLUMNS, rows, provenance)
+
+
+def check_table(path: str | Path) -> None:
+    """Raises InputError when a table cannot be of the kind that the ending of `path` says."""
+    ending = Path(path).suffix.lower()
     if ending not in _WRITERS:
         raise InputError(
             f"{path} should end in {', '.join(_WRITERS)} to say what kind of table it is"
             f"{did_you_mean(ending, _WRITERS)}"
         )
-    part = path.with_name(f"{path.name}.part")
-    stack = ExitStack()
-    with _told(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with _told(path):
-            add = stack.enter_context(_WRITERS[ending](part, columns(labels)))
-        yield Table(path, add, min_confidence, labels)
-        with _told(path):
-            stack.close()
-            part.replace(path)
-    except BaseException:
-        stack.__exit__(*sys.exc_info())  # closes the files without finishing them
-        raise
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _rows(faces: Faces, names: tuple[str, ...], min_confidence: float) -> Iterator[Row]:
-    # A file name need not be text; its stray bytes are written as escapes.
-    source = faces.source.encode("utf-8", "backslashreplace").decode()
-    for face in faces.rows(min_confidence):
-        row: Row = dict.fromkeys(names)
-        row.update(source=source, frame=faces.frame, time_s=round(faces.time, 6), id=face.get("id"))
-        row.update(detector=faces.detector, model=faces.model, score=face["score"])
-        row.update(zip(("x1", "y1", "x2", "y2"), face["box"], strict=True))
-        if face["landmarks"] is not None:
-            row.update(zip(LANDMARK_COLUMNS, (v for point in face["landmarks"] for v in point), strict=True))
-        row.update(label=face.get("label"), confidence=face.get("confidence"), **face.get("probabilities", {}))
-        row.update({f"raw_{label}": share for label, share in face.get("raw_probabilities", {}).items()})
-        row["quality"] = face.get("quality")
-        yield row
 
 
 @contextmanager
-def _csv(path: Path, names: tuple[str, ...]) -> Iterator[Writer]:
+def _open(
+    path: str | Path,
+    names: tuple[str, ...],
+    rows: Callable[[Faces], Iterator[Row]],
+    provenance: Provenance | None,
+) -> Iterator[Table]:
+    path = Path(path)
+    check_table(path)
+    ending = path.suffix.lower()
+    about = json.dumps(provenance) if provenance is not None else ""
+    with replacing(path, f"the table {path}", salvage=True) as part:
+        with _WRITERS[ending](part, names, about) as add:
+            table = Table(path, add, rows)
+            yield table
+        if table.failure is not None:
+            raise table.failure
+    if about and ending != ".parquet":
+        beside = path.with_name(f"{path.name}.json")
+        with replacing(beside, f"{beside}, which says where the table comes from,") as part:
+            part.write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _csv(path: Path, names: tuple[str, ...], about: str) -> Iterator[Add]:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
@@ -126,48 +154,58 @@ def _csv(path: Path, names: tuple[str, ...]) -> Iterator[Writer]:
 
 
 @contextmanager
-def _json_lines(path: Path, names: tuple[str, ...]) -> Iterator[Writer]:
+def _json_lines(path: Path, names: tuple[str, ...], about: str) -> Iterator[Add]:
     with path.open("w", encoding="utf-8") as file:
         yield lambda row: file.write(json.dumps(row) + "\n")
 
 
 @contextmanager
-def _parquet(path: Path, names: tuple[str, ...]) -> Iterator[Writer]:
+def _parquet(path: Path, names: tuple[str, ...], about: str) -> Iterator[Add]:
     """Polars cannot append to a Parquet file: batches become files of their own, joined at the end."""
-    try:
-        import polars as pl
-    except ImportError:
-        raise MissingExtraError("writing Parquet", "table") from None
-    schema = {c: pl.String if c in _TEXT else pl.Int64 if c in _WHOLE else pl.Float64 for c in names}
+    schema = polars_schema(names)
+    import polars as pl
+
     batch: list[Row] = []
-    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+    with TemporaryDirectory(prefix=path.name, dir=path.parent) as folder:
+        written: list[Path] = []
 
         def flush() -> None:
-            number = len(list(Path(folder).iterdir()))
-            pl.DataFrame(batch, schema).write_parquet(Path(folder) / f"{number:06d}.parquet")
+            one = Path(folder) / f"{len(written):06d}.parquet"
+            with _disk_errors(pl.exceptions.PolarsError):
+                pl.DataFrame(batch, schema).write_parquet(one)
+            written.append(one)
             batch.clear()
 
         def add(row: Row) -> None:
             batch.append(row)
-            if len(batch) == _BATCH:
+            if len(batch) >= _BATCH:
                 flush()
 
-        yield add
-        flush()
-        pl.scan_parquet(sorted(Path(folder).iterdir())).sink_parquet(path)
+        def join() -> None:
+            with _disk_errors(pl.exceptions.PolarsError):
+                pl.scan_parquet(written).sink_parquet(path, metadata={"mien": about} if about else None)
+
+        try:
+            yield add
+            flush()
+        except OSError:
+            with suppress(OSError):  # the batches before may still be joined, and are kept then
+                join()
+            raise
+        join()
 
 
-_WRITERS: dict[str, Callable[[Path, tuple[str, ...]], AbstractContextManager[Writer]]] = {
+@contextmanager
+def _disk_errors(kind: type[Exception]) -> Iterator[None]:
+    """Polars has words of its own for a disk that is full."""
+    try:
+        yield
+    except kind as error:
+        raise OSError(str(error).splitlines()[0]) from None
+
+
+_WRITERS: dict[str, Callable[[Path, tuple[str, ...], str], AbstractContextManager[Add]]] = {
     ".csv": _csv,
     ".jsonl": _json_lines,
     ".parquet": _parquet,
 }
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """What goes wrong with the file, in one sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"cannot write the table {path}: {reason(error)}") from None

@@ -14,13 +14,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError, reason
-from mien.media.sources import Source, open_film
+from mien.errors import InputError, OutputError, reason
+from mien.files import replacing
+from mien.media.video import Film
 
 _CODED = {"crf": "20", "preset": "veryfast", "bf": "0"}
 """Without B-frames, whose order confuses how long an MP4 of varying frame rate says it lasts."""
 _COPIED = {"aac", "mp3", "mp3float", "ac3", "eac3", "alac", "flac", "opus", "libopus"}
 """Decoders of sound that players expect in an MP4; any other is coded as AAC anew."""
+_UNTRUSTED = {"avi"}
+"""Containers in which the times of sound are estimates that may repeat or fall."""
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 _GAP = 0.1
 """Seconds of silence, in sound coded anew, from which on it is kept."""
@@ -32,21 +35,28 @@ _READABLE = {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": "10000
 """A file that can be read up to its last whole second whenever writing breaks off, and an ordinary MP4 in the end."""
 
 
-class _CannotWriteError(InputError):
-    """The file, not the source, is what failed."""
+class VideoWriter:
+    """An open film; made by `open_video`.
 
+    failure   why it is not whole, once writing has failed
+    note      what became of the sound where it could not be taken along as it is, in a sentence; or empty
+    """
 
-class FilmSink:
-    """An open film; made by `save_film`."""
-
-    def __init__(self, path: Path, original: Source | None, end: float | None, stack: ExitStack) -> None:
-        self.path, self._original, self._stack = path, original, stack
+    def __init__(
+        self, path: Path, part: Path, original: str | Path | None, end: float | None, stack: ExitStack
+    ) -> None:
+        self.path, self._part, self._original, self._stack = path, part, original, stack
+        self.failure: OutputError | None = None
         self._end = float("inf") if end is None else end
         self._out: Any = None
         self._sound: _Sound | None = None
         self._time_base = _TIME_BASE
         self._first = self._last = 0.0
         self._last_stamp = -1
+
+    @property
+    def note(self) -> str:
+        return self._sound.note if self._sound is not None else ""
 
     @property
     def begun(self) -> bool:
@@ -56,9 +66,10 @@ class FilmSink:
     def write(self, image: NDArray[np.uint8], time: float) -> None:
         """Add an `(H, W, 3)` uint8 RGB frame that is shown at `time` seconds of the original; times ascend.
 
-        All frames take on the first one's size, and odd sides grow by a pixel.
+        All frames take on the first one's size, and odd sides grow by a pixel. Raises OutputError when it cannot be
+        written; the film is not put in its place then.
         """
-        with _told(self.path):
+        with self._writing():
             if self._out is None:
                 self._begin(image, time)
             height, width = self._video.height, self._video.width
@@ -79,20 +90,19 @@ class FilmSink:
     def _begin(self, image: NDArray[np.uint8], time: float) -> None:
         rate, origin = Fraction(25), Fraction(0)
         if self._original is not None:
-            film = open_film(self._original)
+            film = Film(str(self._original), f"file:{self._original}")
             self._stack.callback(film.close)
             next(film.frames())
             self._time_base, rate = film.time_base, film.rate
             origin = (film.origin or 0) * film.time_base
-        part = self.path.with_name(f"{self.path.name}.part")
         container = None
         if self._original is not None:
-            container = self._stack.enter_context(av.open(f"file:{self._original.name}", metadata_errors="replace"))
+            container = self._stack.enter_context(av.open(f"file:{self._original}", metadata_errors="replace"))
         sound = container.streams.audio[0].codec_context if container and container.streams.audio else None
         # AAC of a transport stream tells its parameters with its packets, too late for such a file's head.
         readable = sound is None or sound.name != "aac" or bool(sound.extradata)
         options = _READABLE if readable else {}
-        self._out = self._stack.enter_context(av.open(f"file:{part}", "w", format="mp4", options=options))
+        self._out = self._stack.enter_context(av.open(f"file:{self._part}", "w", format="mp4", options=options))
         height, width = image.shape[:2]
         self._video = self._out.add_stream("libx264", rate=rate, options=_CODED)
         self._video.width, self._video.height = width + width % 2, height + height % 2
@@ -111,11 +121,20 @@ class FilmSink:
         """Write what is still on its way."""
         if self._out is None:
             return
-        with _told(self.path):
+        with self._writing():
             if self._sound is not None:
                 self._sound.copy(self._end - self._first)
                 self._sound.finish()
             self._out.mux(self._video.encode(None))
+            self._stack.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (av.error.FFmpegError, OSError) as error:
+            self.failure = OutputError(f"cannot write the film {self.path}: {reason(error)}")
+            raise self.failure from None
 
 
 class _Sound:
@@ -124,13 +143,16 @@ class _Sound:
     def __init__(self, container: Any, out: Any, start: Fraction, from_within: bool) -> None:
         self._stream = container.streams.best("audio") or container.streams.audio[0]
         self._out, self._start, self._from_within = out, start, from_within
-        self._copies = self._stream.codec_context.name in _COPIED
+        trusted = container.format.name not in _UNTRUSTED
+        self._copies = trusted and self._stream.codec_context.name in _COPIED
         if self._copies:
             self._target = out.add_stream_from_template(self._stream)
         else:
             channels = self._stream.codec_context.layout.nb_channels
             self._target = out.add_stream("aac", rate=self._stream.rate, layout=_LAYOUTS.get(channels, "stereo"))
         self._samples: int | None = None
+        self._last: int | None = None
+        self.note = ""
         self._packets = self._demuxed(container)
         self._next = next(self._packets, None)
 
@@ -148,14 +170,22 @@ class _Sound:
                 return
             ends = (packet.pts + (packet.duration or 0)) * packet.time_base
             if not self._from_within or ends > self._start:
-                self._write(packet)
+                try:
+                    self._write(packet)
+                except (av.error.ArgumentError, av.error.InvalidDataError):
+                    moment = max(float(packet.pts * packet.time_base - self._start), 0.0)
+                    self.note = f"its sound cannot be copied or coded, and is left out from {moment:.1f} s on"
+                    self._next = None
+                    return
             self._next = next(self._packets, None)
 
     def _write(self, packet: Any) -> None:
         if self._copies:
             shift = round(self._start / packet.time_base)
             packet.pts -= shift
-            packet.dts = packet.pts
+            if self._last is not None:
+                packet.pts = max(packet.pts, self._last + 1)  # MP4 takes no times that repeat or fall
+            packet.dts = self._last = packet.pts
             packet.stream = self._target
             self._out.mux(packet)
             return
@@ -166,65 +196,52 @@ class _Sound:
         for frame in frames:
             # Containers round times, to milliseconds for one; samples simply follow each other unless there is a gap.
             stamp = round((frame.pts * frame.time_base - self._start) * frame.sample_rate)
-            if self._samples is None or abs(stamp - self._samples) > _GAP * frame.sample_rate:
+            if self._samples is None or stamp - self._samples > _GAP * frame.sample_rate:
                 self._samples = stamp
             frame.pts, frame.time_base = self._samples, Fraction(1, frame.sample_rate)
             self._samples += frame.samples
             self._out.mux(self._target.encode(frame))
 
     def finish(self) -> None:
-        if not self._copies:
+        if not self._copies and self._samples is not None:
             self._out.mux(self._target.encode(None))
 
 
 @contextmanager
-def save_film(path: str | Path, original: Source | None = None, end: float | None = None) -> Iterator[FilmSink]:
+def open_video(path: str | Path, original: str | Path | None = None, end: float | None = None) -> Iterator[VideoWriter]:
     """A film to write annotated frames to, as H.264 (yuv420p) in MP4.
 
-        with save_film("annotated.mp4", source) as film:
+        with open_video("annotated.mp4", source) as film:
             film.write(annotate(frame.image, faces), frame.time)
 
     Frames keep the times they have in `original`, a film file, whose sound is copied packet by packet (coded as AAC
-    where MP4 players would not know it) up to `end` seconds. A film that does not begin with the original's first
-    frame begins at zero. The file appears under its name when the block ends well, and not at all without a frame;
-    after an exception what was there before is unchanged.
+    where MP4 players would not know it, or its timestamps are not to be trusted) up to `end` seconds. A film that does
+    not begin with the original's first frame begins at zero. The file appears under its name when the block ends well,
+    and not at all without a frame; after an exception what was there before is unchanged.
 
-    Raises InputError when the place cannot be written. If that happens on the way, on a full disk, then what was
-    written stays, under the name that the error tells, as a film that players open.
+    Raises OutputError when the place cannot be written. If that happens on the way, on a full disk, then what was
+    written stays as `NAME.cut.mp4`, a film that players open, which the error names. Raises InputError when `path` does
+    not end in .mp4.
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.part")
-    with _told(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
-    stack = ExitStack()
-    sink = FilmSink(path, original, end, stack)
-    try:
-        yield sink
-        with _told(path):
-            sink.finish()
-            stack.close()
-            if sink.begun:
-                part.replace(path)
-    except _CannotWriteError as error:
-        with suppress(av.error.FFmpegError, OSError):
-            stack.close()
-        if not part.exists() or not part.stat().st_size:
-            raise
-        kept = path.with_name(f"{path.stem}.cut{path.suffix}")
-        part.replace(kept)
-        raise InputError(f"{error}; what was written until then is {kept}") from None
-    finally:
-        with suppress(av.error.FFmpegError, OSError):
-            stack.close()
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    check_video(path)
+    with replacing(path, f"the film {path}", salvage=True) as part:
+        stack = ExitStack()
+        writer = VideoWriter(path, part, original, end, stack)
+        try:
+            yield writer
+            if writer.failure is None:
+                writer.finish()
+                if not writer.begun:
+                    part.unlink()
+        finally:
+            with suppress(av.error.FFmpegError, OSError):
+                stack.close()
+        if writer.failure is not None:
+            raise writer.failure
 
 
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """What goes wrong with the file, in one sentence."""
-    try:
-        yield
-    except (av.error.FFmpegError, OSError) as error:
-        raise _CannotWriteError(f"cannot write the film {path}: {reason(error)}") from None
+def check_video(path: str | Path) -> None:
+    """Raises InputError when a film cannot be written as a file of that kind."""
+    if Path(path).suffix.lower() != ".mp4":
+        raise InputError(f"{path} should end in .mp4: annotated films are H.264 in MP4")

@@ -12,8 +12,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -25,7 +25,6 @@ import av.error
 from mien.errors import InputError
 from mien.media.frames import Frame, Frames, Pick
 from mien.media.video import Film, in_one_sentence
-from mien.tracking.episodes import Episode, EpisodeFinder
 
 _URL = "file:film"
 _OPTIONS = {
@@ -85,7 +84,7 @@ def _open(name: str) -> Any:
         ) from None
 
 
-def look(order: Order) -> dict[str, Any]:
+def probe(order: Order) -> dict[str, Any]:
     """Whether there is a film at all, within the limits: its duration, or a status and a sentence."""
     name = order.name
     try:
@@ -114,51 +113,42 @@ def look(order: Order) -> dict[str, Any]:
     return {"duration": film.duration}
 
 
-def read(order: Order) -> Iterator[dict[str, Any]]:
+def read(order: Order, say: Callable[[dict[str, Any]], object]) -> None:
     """Read the film and write all its results; says how far it is, and at last how it ended."""
     from mien.analyzer import load
-    from mien.output.episodes import save_episodes
-    from mien.output.tables import open_table
-    from mien.output.timeline.bins import Timeline
-    from mien.output.timeline.render import save_timeline
-    from mien.stream import Stream
+    from mien.recording.watch import Progress, watch
 
     if hasattr(os, "nice"):
         os.nice(5)  # who watches live comes first
     results = Path("results")
     results.mkdir()
-    kinds = ["csv", "jsonl", *(["parquet"] if importlib.util.find_spec("polars") else [])]
+    tables = ["csv", "jsonl", *(["parquet"] if importlib.util.find_spec("polars") else [])]
     analyzer = load(order.model, order.detector, order.detector_weights, threads=1)
     film = Film(order.name, _URL, options=_OPTIONS)
-    timeline, finder = Timeline(), EpisodeFinder()
-    episodes: list[Episode] = []
-    problem = ""
-    count, seconds, said = 0, 0.0, 0.0
-    with ExitStack() as stack:
-        frames = Frames(lambda stop: _frames(film, Pick(order.every, order.max_fps), order, stop), film.duration)
-        stream = stack.enter_context(Stream(analyzer, frames))
-        tables = [stack.enter_context(open_table(results / f"table.{kind}", labels=analyzer.labels)) for kind in kinds]
-        try:
-            for faces in stream:
-                count, seconds = count + 1, faces.time
-                timeline.add(faces)
-                episodes += finder.update(faces)
-                for table in tables:
-                    table.write(faces)
-                if time.monotonic() - said > _SAY:
-                    said = time.monotonic()
-                    yield {"seconds": seconds, "frames": count}
-        except InputError as error:  # a film that is cut short is still worth what was read
-            problem = str(error)
-    if not count:
-        yield {"state": "failed", "detail": problem or f"{order.name} holds no frame that can be read"}
+    pick = Pick(order.every, order.max_fps)
+    frames = Frames(lambda stop: _frames(film, pick, order, stop), film.duration, name=order.name)
+    said = last = 0.0
+
+    def progress(done: Progress) -> None:
+        nonlocal said, last
+        last = done.seconds
+        if time.monotonic() - said > _SAY:
+            said = time.monotonic()
+            say({"seconds": done.seconds, "frames": done.frames})
+
+    recording = watch(
+        frames, analyzer=analyzer, workers=1, keep=False, progress=progress,
+        table=[results / f"table.{kind}" for kind in tables],
+        frames=results / "frames.csv",
+        episodes=[results / f"episodes.{kind}" for kind in ("csv", "json", "vtt", "tsv")],
+        timeline=[results / f"timeline.{kind}" for kind in ("png", "html")],
+    )  # fmt: skip
+    coverage = recording.coverage[0]
+    detail = "; ".join(str(problem) for problem in recording.problems)
+    if not coverage.frames:
+        say({"state": "failed", "detail": detail or f"{order.name} holds no frame that can be read"})
         return
-    episodes += finder.close()
-    for ending in ("csv", "json", "vtt", "tsv"):
-        save_episodes(results / f"episodes.{ending}", order.name, episodes)
-    for ending in ("png", "html"):
-        save_timeline(results / f"timeline.{ending}", timeline, episodes)
-    yield {"seconds": seconds, "frames": count, "state": "done", "detail": problem}
+    say({"seconds": last, "frames": coverage.frames, "state": "done", "detail": detail})
 
 
 def _frames(film: Film, pick: Pick, order: Order, stop: Event) -> Iterator[Frame]:
@@ -188,8 +178,15 @@ def main() -> None:
     task, order = sys.argv[1], Order(**json.loads(sys.argv[2]))
     limit(order)
     Thread(target=_watch_server, daemon=True).start()
-    for message in [look(order)] if task == "look" else read(order):
+    sys.argv = ["mien", "serve"]  # what tables say they were made by, without this machine's paths
+
+    def say(message: dict[str, Any]) -> None:
         print(json.dumps(message), flush=True)
+
+    if task == "probe":
+        say(probe(order))
+    else:
+        read(order, say)
 
 
 if __name__ == "__main__":

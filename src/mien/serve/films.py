@@ -72,7 +72,7 @@ async def upload(
 
 
 @router.get("/{id}", summary="How far a film is read", responses=documented(404, 422))
-async def ask(id: FilmId, service: Shared) -> Film:
+async def status(id: FilmId, service: Shared) -> Film:
     return _job(service, id).document()
 
 

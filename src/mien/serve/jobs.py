@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mien.serve.film_worker import Order
-from mien.serve.measures import Measures
+from mien.serve.metrics import Metrics
 from mien.serve.problems import Refused
 from mien.serve.settings import TOKEN_VARIABLE, Settings
 from mien.serve.wire import Film
 
 State = Literal["queued", "running", "done", "failed"]
-_LOOK_SECONDS = 30.0
+_PROBE_SECONDS = 30.0
 """For a first look at a film's container."""
 _LOG = 2000
 _DIED = "takes more time or memory than is allowed, or is damaged in a way that ends its reader"
@@ -34,12 +34,12 @@ _log = logging.getLogger("mien.serve")
 class Jobs:
     """All films of a server."""
 
-    def __init__(self, folder: Path, settings: Settings, detector: str, measures: Measures) -> None:
-        self.folder, self.settings, self.detector, self.measures = folder, settings, detector, measures
+    def __init__(self, folder: Path, settings: Settings, detector: str, metrics: Metrics) -> None:
+        self.folder, self.settings, self.detector, self.metrics = folder, settings, detector, metrics
         self._jobs: dict[str, Job] = {}
         self._uploads = 0
         self.free = asyncio.Semaphore(settings.film_workers)
-        self._looking = asyncio.Semaphore(2)
+        self._probing = asyncio.Semaphore(2)
 
     def count(self, state: State) -> int:
         return sum(job.state == state for job in self._jobs.values())
@@ -75,18 +75,18 @@ class Jobs:
             self.settings.film_pixels, self.settings.film_seconds, self.settings.film_memory,
             int(self.settings.work_seconds),
         )  # fmt: skip
-        async with self._looking:
-            found = await self._look(folder, order)
+        async with self._probing:
+            found = await self._probe(folder, order)
         job = Job(self, folder, order, found["duration"])
         self._jobs[job.id] = job
         return job
 
-    async def _look(self, folder: Path, order: Order) -> dict[str, Any]:
+    async def _probe(self, folder: Path, order: Order) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(_LOOK_SECONDS), aclosing(told("look", folder, order)) as messages:
-                found = [message async for message in messages][-1]
+            async with asyncio.timeout(_PROBE_SECONDS), aclosing(messages("probe", folder, order)) as received:
+                found = [message async for message in received][-1]
         except (TimeoutError, WorkerDied) as error:
-            _log.warning("looking at a film ended early: %s", error or "it took too long")
+            _log.warning("probing a film ended early: %s", error or "it took too long")
             raise Refused(422, f"{order.name} {_DIED}") from None
         if "refused" in found:
             raise Refused(found["refused"], found["detail"])
@@ -136,7 +136,7 @@ class Job:
                 state, self.detail = await self._read()
             (self.folder / "film").unlink(missing_ok=True)
             self.state = state
-            self._jobs.measures.films.labels(state).inc()
+            self._jobs.metrics.films.labels(state).inc()
             await asyncio.sleep(self._jobs.settings.keep_seconds)
         finally:
             self._clear()
@@ -153,11 +153,11 @@ class Job:
         try:
             async with (
                 asyncio.timeout(settings.work_seconds),
-                aclosing(told("read", self.folder, self.order)) as messages,
+                aclosing(messages("read", self.folder, self.order)) as received,
             ):
                 while True:
                     async with asyncio.timeout(settings.stall_seconds):
-                        found = await anext(messages, None)
+                        found = await anext(received, None)
                     if found is None:
                         return state, detail
                     self.seconds, self.frames = found.get("seconds", self.seconds), found.get("frames", self.frames)
@@ -182,7 +182,7 @@ def _understood(line: bytes) -> dict[str, Any]:
     return message
 
 
-async def told(task: str, folder: Path, order: Order) -> AsyncGenerator[dict[str, Any], None]:
+async def messages(task: str, folder: Path, order: Order) -> AsyncGenerator[dict[str, Any], None]:
     """What a worker process says, line by line; it ends when nobody listens any more.
 
     Raises WorkerDied when the process was stopped by its limits, or by a fault.

@@ -16,13 +16,14 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mien.errors import InputError
+from mien.faces import SCHEMA
 from mien.media.frames import Frame
 from mien.serve.guard import PROTOCOL
 from mien.serve.pictures import FRAMES, decode
 from mien.serve.problems import Refused, listed
 from mien.serve.safety import Allowance
 from mien.serve.service import Service, Shared
-from mien.serve.wire import Wish, rows
+from mien.serve.wire import ViewerSettings
 from mien.stream import Stream
 
 HEADER = struct.Struct("<IId")
@@ -44,12 +45,12 @@ async def stream(socket: WebSocket, service: Shared) -> None:
         await socket.close(_OVERLOADED, f"{service.viewers} viewers are connected already; try again later")
         return
     service.viewers += 1
-    service.measures.viewers.set(service.viewers)
+    service.metrics.viewers.set(service.viewers)
     try:
         await Viewer(socket, service).run()
     finally:
         service.viewers -= 1
-        service.measures.viewers.set(service.viewers)
+        service.metrics.viewers.set(service.viewers)
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Viewer:
         self._allowance = Allowance(rate, 2 * rate)
 
     async def run(self) -> None:
-        """Until the viewer leaves, or is shown out."""
+        """Until the viewer leaves or the connection is ended."""
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._send(self._greeting())
@@ -104,7 +105,7 @@ class Viewer:
             "type": "ready",
             "model": analyzer.classifier.card.name,
             "detector": analyzer.detector.name,
-            "labels": analyzer.labels,
+            "labels": analyzer.label_names,
             "max_pixels": settings.frame_pixels,
             "max_bytes": settings.frame_bytes,
         }
@@ -137,7 +138,7 @@ class Viewer:
         self._filled.set()
         if old is not None:
             self._dropped += 1
-            self._service.measures.frames.labels("dropped").inc()
+            self._service.metrics.frames.labels("dropped").inc()
             await self._send({"type": "dropped", "sequence": old.sequence})
 
     async def _hear(self, text: str) -> None:
@@ -145,23 +146,23 @@ class Viewer:
             await self._fail(413, f"a text message may have {_MAX_TEXT} characters", None)
             return
         try:
-            wish = Wish.model_validate_json(text)
+            wanted = ViewerSettings.model_validate_json(text)
         except ValidationError as error:
             await self._fail(422, f"not understood: {listed(error.errors())}", None)
             return
-        if wish.type == "reset":
+        if wanted.type == "reset":
             self._anew = True
-        if wish.smoothing is not None:
-            self._smoothing = wish.smoothing
-        if wish.min_confidence is not None:
-            self._min_confidence = wish.min_confidence
+        if wanted.smoothing is not None:
+            self._smoothing = wanted.smoothing
+        if wanted.min_confidence is not None:
+            self._min_confidence = wanted.min_confidence
 
     async def _read_frames(self) -> None:
-        """The newest frame, whenever it is this viewer's turn."""
-        turns, measures = self._service.turns, self._service.measures
+        """The newest frame, whenever a slot is free."""
+        slots, metrics = self._service.slots, self._service.metrics
         while True:
             await self._filled.wait()
-            async with turns.free:
+            async with slots.free:
                 self._filled.clear()
                 frame, self._slot = self._slot, None
                 if frame is None:
@@ -170,15 +171,15 @@ class Viewer:
                     self._stream, self._anew = Stream(self._service.analyzer, None), False
                 self._stream.smoothing = self._smoothing
                 try:
-                    answer = await turns.call(self._read, frame, self._min_confidence, self._dropped)
+                    answer = await slots.run(self._read, frame, self._min_confidence, self._dropped)
                 except Refused as refused:
-                    measures.frames.labels("failed").inc()
+                    metrics.frames.labels("failed").inc()
                     answer = _error(refused.status, refused.title, refused.detail, frame.sequence)
             await self._send(answer)
 
     def _read(self, sent: _Sent, min_confidence: float, dropped: int) -> dict[str, Any]:
         """In a thread: from the frame's bytes to the answer."""
-        settings, measures = self._service.settings, self._service.measures
+        settings, metrics = self._service.settings, self._service.metrics
         begun = time.perf_counter()
         image = decode(sent.content, f"frame {sent.sequence}", FRAMES, settings.frame_pixels)
         decoded = time.perf_counter()
@@ -189,16 +190,17 @@ class Viewer:
         done = time.perf_counter()
         stages = {"wait": begun - sent.arrived, "decode": decoded - begun, "analyze": done - decoded}
         for stage, seconds in stages.items():
-            measures.seconds.labels(stage).observe(seconds)
-        measures.frames.labels("read").inc()
-        measures.faces.inc(len(faces))
+            metrics.seconds.labels(stage).observe(seconds)
+        metrics.frames.labels("read").inc()
+        metrics.faces.inc(len(faces))
         return {
             "type": "faces",
+            "schema": SCHEMA,
             "sequence": sent.sequence,
             "time": sent.time,
             "width": faces.width,
             "height": faces.height,
-            "faces": rows(faces, min_confidence),
+            "faces": list(faces.rows(min_confidence)),
             "milliseconds": {stage: round(1000 * seconds, 2) for stage, seconds in stages.items()},
             "dropped": dropped,
         }

@@ -76,7 +76,8 @@ def documented(*statuses: int, good: dict[int | str, dict[str, Any]] | None = No
 def listed(errors: Sequence[Any]) -> str:
     """What pydantic found wrong, in one sentence; of many only the first few."""
     found = [
-        f"{'.'.join(str(part) for part in error['loc']) or 'the whole'}: {_lower(str(error['msg']))}"
+        f"{'.'.join(str(part) for part in error['loc']) or 'the whole'}: "
+        f"{_lower(str(error['msg']).removeprefix('Value error, '))}"
         for error in errors[:3]
     ]
     more = len(errors) - len(found)

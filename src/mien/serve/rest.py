@@ -15,16 +15,15 @@ from PIL import Image
 from pydantic import ValidationError
 
 from mien import __version__
+from mien.drawing.annotate import annotate
 from mien.models import Card
-from mien.output.annotate import annotate
 from mien.output.episodes import save_episodes
-from mien.output.tables import open_table
+from mien.recording.recorder import Recorder
 from mien.serve.pictures import PICTURES, decode
 from mien.serve.problems import Refused, documented, listed
 from mien.serve.service import Service, Shared
 from mien.serve.uploads import safe_name, take_bytes
 from mien.serve.wire import Analysis, Films, Health, analysis, recordings
-from mien.tracking.episodes import EpisodeFinder
 
 router = APIRouter()
 
@@ -62,21 +61,21 @@ async def analyze(
         float, Query(ge=0, le=1, description="Below this probability an expression is called uncertain.")
     ] = 0.0,
 ) -> Response:
-    with service.room():
+    with service.admit():
         content, name = await take_bytes(request, service.settings.picture_bytes)
 
         def work() -> Response:
             image = decode(content, name, PICTURES, service.settings.picture_pixels)
             faces = service.analyzer.analyze(image)
-            service.measures.faces.inc(len(faces))
+            service.metrics.faces.inc(len(faces))
             if kind == "json":
                 return JSONResponse(analysis(faces, min_confidence))
             drawn = BytesIO()
             Image.fromarray(annotate(image, faces, min_confidence)).save(drawn, "PNG", compress_level=1)
             return Response(drawn.getvalue(), media_type="image/png")
 
-        async with service.turns.free:
-            return await service.turns.call(work)
+        async with service.slots.free:
+            return await service.slots.run(work)
 
 
 @router.post(
@@ -101,13 +100,13 @@ async def record(
     ] = "csv",
 ) -> Response:
     """The same files as the command line writes. Times count from the first frame."""
-    with service.room():
+    with service.admit():
         content, _ = await take_bytes(request, service.settings.recording_bytes)
         return await asyncio.to_thread(_recorded, content, kind, service)
 
 
 def _recorded(content: bytes, kind: str, service: Service) -> Response:
-    labels = service.analyzer.labels
+    labels = service.analyzer.label_names
     try:
         recording = recordings(labels).model_validate_json(content)
     except ValidationError as error:
@@ -122,14 +121,14 @@ def _recorded(content: bytes, kind: str, service: Service) -> Response:
     frames = (frame.as_faces(start, labels, **about) for frame in recording.frames)
     with TemporaryDirectory(dir=service.folder) as folder:
         path = Path(folder) / f"recording.{kind}"
+        recorder = Recorder(name, labels, tables=[] if kind == "vtt" else [path])
+        for faces in frames:
+            recorder.write(None, faces)
+        record = recorder.finish()
         if kind == "vtt":
-            finder = EpisodeFinder()
-            episodes = [episode for faces in frames for episode in finder.update(faces)]
-            save_episodes(path, name, episodes + finder.close())
-        else:
-            with open_table(path, labels=labels) as table:
-                for faces in frames:
-                    table.write(faces)
+            save_episodes(path, name, record.episodes)
+        for problem in recorder.problems:
+            raise problem
         made = path.read_bytes()
     return Response(made, media_type=_MIME[kind], headers=attachment(f"{name}.{kind}"))
 
@@ -161,4 +160,4 @@ async def model(service: Shared) -> Card:
     responses=documented(good={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}),
 )
 async def metrics(service: Shared) -> Response:
-    return Response(service.measures.text(), media_type=service.measures.content_type)
+    return Response(service.metrics.text(), media_type=service.metrics.content_type)

@@ -25,9 +25,10 @@ SECURITY_HEADERS: dict[str, str] = {
     "cross-origin-resource-policy": "same-origin",
 }
 
-_OPEN = frozenset({"/", "/favicon.ico", "/openapi.json", "/v1/health"})
+_OPEN = frozenset({"/", "/favicon.ico", "/docs", "/openapi.json", "/v1/health"})
 """What needs no token, beside the page's files: they hold nothing that is not in the package."""
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
+_HOST = re.compile(r"[a-z0-9:]([a-z0-9.:_-]*[a-z0-9:])?")
 _BEARER = "bearer."
 _CLIENTS = 4096
 
@@ -40,23 +41,62 @@ def valid_token(token: str) -> bool:
 def check(settings: Settings, path: str, headers: Mapping[str, str], subprotocols: list[str] | None = None) -> None:
     """Raises Refused when a request, or with `subprotocols` a WebSocket connection, may not come in.
 
-    A page of another site is told from our own by its `Origin`, which browsers send with all that changes something
-    and with every WebSocket; programs need not send it.
+    Pages of other sites are known by their `Origin`, which browsers send with all that changes something and with
+    every WebSocket; only those in `settings.origins` may come in. Programs need not send it.
     """
     host = headers.get("host", "")
     if settings.hosts is not None and host_name(host) not in settings.hosts:
         raise Refused(421, "this server answers on its own address only; open the address that it printed")
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and origin not in settings.origins and not _same_site(origin, host):
         raise Refused(403, "pages of other sites may not use this server")
     if settings.token is None or path in _OPEN or path.startswith("/page/"):
         return
-    if not any(hmac.compare_digest(shown.encode(), settings.token.encode()) for shown in _shown(headers, subprotocols)):
+    if not any(
+        hmac.compare_digest(given.encode(), settings.token.encode()) for given in _tokens(headers, subprotocols)
+    ):
         raise Refused(
             401,
             "the token is missing or wrong; open the address that the server printed",
             {"WWW-Authenticate": "Bearer"},
         )
+
+
+def valid_origin(text: str) -> bool:
+    """Whether a text is the origin of a web page just as browsers send it: scheme, host, and the port where it is not
+    the scheme's own; no path, no wildcard, lower case."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    own_port = {"http": 80, "https": 443}.get(parts.scheme)
+    if own_port is None or port == own_port or not _HOST.fullmatch(parts.hostname or ""):
+        return False
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return text == f"{parts.scheme}://{host}{'' if port is None else f':{port}'}"
+
+
+def cors_headers(settings: Settings, headers: Mapping[str, str], preflight: bool) -> dict[str, str]:
+    """What lets a page of an allowed other site read the answer; empty for everybody else."""
+    origin = headers.get("origin", "")
+    if origin not in settings.origins:
+        return {}
+    allowed = {"access-control-allow-origin": origin}
+    if preflight:
+        allowed["access-control-allow-methods"] = "GET, POST, DELETE"
+        allowed["access-control-allow-headers"] = "Authorization, Content-Type"
+        allowed["access-control-max-age"] = "600"
+    else:
+        allowed["access-control-expose-headers"] = "Content-Disposition, Location, Retry-After"
+    return allowed
+
+
+def _same_site(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
 
 
 def host_name(host: str) -> str:
@@ -67,10 +107,10 @@ def host_name(host: str) -> str:
         return ""
 
 
-def _shown(headers: Mapping[str, str], subprotocols: list[str] | None) -> list[str]:
+def _tokens(headers: Mapping[str, str], subprotocols: list[str] | None) -> list[str]:
     """The tokens that came along; browsers cannot send headers with a WebSocket, but name subprotocols."""
-    scheme, _, shown = headers.get("authorization", "").partition(" ")
-    tokens = [shown.strip()] if scheme.lower() == "bearer" else []
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    tokens = [given.strip()] if scheme.lower() == "bearer" else []
     return tokens + [name.removeprefix(_BEARER) for name in subprotocols or [] if name.startswith(_BEARER)]
 
 

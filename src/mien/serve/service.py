@@ -16,10 +16,10 @@ from starlette.requests import HTTPConnection
 
 from mien.analyzer import Analyzer
 from mien.serve.jobs import Jobs
-from mien.serve.measures import Measures
+from mien.serve.metrics import Metrics
 from mien.serve.problems import Refused
 from mien.serve.settings import Settings
-from mien.serve.turns import Turns
+from mien.serve.slots import Slots
 
 _MAX_REQUESTS = 16
 """Pictures and recordings that wait or are worked on."""
@@ -29,18 +29,18 @@ class Service:
     """One analyzer for everybody, the turns at it, the films, the counters, and a private folder while it runs."""
 
     def __init__(self, analyzer: Analyzer, settings: Settings) -> None:
-        self.analyzer, self.settings, self.measures = analyzer, settings, Measures()
+        self.analyzer, self.settings, self.metrics = analyzer, settings, Metrics()
         self.viewers = self._requests = 0
 
     def open(self) -> None:
         """Make the folder, which nobody else can read, and the threads."""
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused by limits of our own
         self.folder = Path(tempfile.mkdtemp(prefix="mien-"))
-        self.turns = Turns(self.settings.workers)
-        self.jobs = Jobs(self.folder, self.settings, self.analyzer.detector.name, self.measures)
+        self.slots = Slots(self.settings.workers)
+        self.jobs = Jobs(self.folder, self.settings, self.analyzer.detector.name, self.metrics)
 
     @contextmanager
-    def room(self) -> Iterator[None]:
+    def admit(self) -> Iterator[None]:
         """For a request that takes memory and time; raises Refused with 503 when there are too many of them."""
         if self._requests >= _MAX_REQUESTS:
             raise Refused(503, "the server is busy with other requests; try again in a moment", {"Retry-After": "2"})
@@ -54,7 +54,7 @@ class Service:
         """End all work, and leave nothing behind."""
         try:
             await self.jobs.close()
-            self.turns.close()
+            self.slots.close()
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 

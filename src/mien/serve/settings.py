@@ -20,6 +20,7 @@ class Settings:
     """Everything is refused before it is decoded where it is larger than this; sizes in bytes.
 
     token                what clients must show; None lets everybody in who reaches the address
+    origins              other sites whose pages may use the server, each as browsers send it: `https://example.org`
     hosts                names by which the server may be called, so that no foreign name can be bound to this machine
                          (DNS rebinding); None takes any
     model                name or path of the network, for the processes that read films
@@ -38,6 +39,7 @@ class Settings:
     """
 
     token: str | None = None
+    origins: frozenset[str] = frozenset()
     hosts: frozenset[str] | None = LOOPBACK
     model: str | None = None
     detector_weights: Path | None = None

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model, model_validator
 
-from mien.faces import Faces
+from mien.faces import SCHEMA, Faces
 from mien.labels import LABELS
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -19,6 +19,11 @@ Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 _PROBS: dict[str, JsonValue] = {
     "angry": 0.01, "disgust": 0.0, "fear": 0.01, "happy": 0.95, "neutral": 0.02, "sad": 0.0, "surprise": 0.01,
 }  # fmt: skip
+
+
+SchemaVersion = Annotated[
+    Literal[1], Field(alias="schema", description="Version of the shape; a change that breaks readers raises it.")
+]
 
 
 class Probabilities(BaseModel):
@@ -49,20 +54,33 @@ class Face(BaseModel):
     )
     label: str = Field(max_length=20, description="The most likely expression, or uncertain.", examples=["happy"])
     confidence: Share = Field(description="Its probability.", examples=[0.95])
-    probs: Probabilities
+    probabilities: Probabilities
 
 
 class TrackedFace(Face):
     """A face in a stream."""
 
     id: int = Field(ge=0, le=2**53, description="The same for the same person; 0 for a face that is not followed yet.")
-    raw_probs: Probabilities | None = Field(None, description="Of the frame alone, where probs are smoothed over time.")
+    raw_probabilities: Probabilities | None = Field(
+        None, description="Of the frame alone, where probabilities are smoothed over time."
+    )
     quality: Share | None = Field(None, description="How well the face can be read.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _current(cls, face: Any) -> Any:
+        if isinstance(face, dict) and not face.keys().isdisjoint(("probs", "raw_probs")):
+            raise ValueError(
+                "probs and raw_probs are the names of an earlier version; rename them to probabilities and "
+                "raw_probabilities"
+            )
+        return face
 
 
 class Analysis(BaseModel):
     """The faces in a picture."""
 
+    schema_version: SchemaVersion
     width: int = Field(examples=[512])
     height: int = Field(examples=[512])
     faces: list[Face]
@@ -79,7 +97,7 @@ class RecordedFrame(BaseModel):
 
     @model_validator(mode="after")
     def _alike(self) -> Self:
-        for column in ("raw_probs", "quality"):
+        for column in ("raw_probabilities", "quality"):
             if len({getattr(face, column) is None for face in self.faces}) > 1:
                 raise ValueError(f"either all faces of a frame have {column}, or none")
         return self
@@ -87,13 +105,13 @@ class RecordedFrame(BaseModel):
     def as_faces(self, start: float, labels: tuple[str, ...], **about: Any) -> Faces:
         """With times that count from `start`; `about` are other fields of Faces."""
         faces = self.faces
-        raw = [face.raw_probs for face in faces if face.raw_probs is not None]
+        raw = [face.raw_probabilities for face in faces if face.raw_probabilities is not None]
         quality = [face.quality for face in faces if face.quality is not None]
         return Faces(
             np.array([face.box for face in faces], np.float32),
             np.array([face.score for face in faces], np.float32),
             np.array([face.landmarks or [(np.nan, np.nan)] * 5 for face in faces], np.float32),
-            probs=np.array([_shares(face.probs) for face in faces], np.float32),
+            probs=np.array([_shares(face.probabilities) for face in faces], np.float32),
             ids=np.array([face.id for face in faces], np.int64),
             raw_probs=np.array([_shares(probs) for probs in raw], np.float32) if raw else None,
             quality=np.array(quality, np.float32) if quality else None,
@@ -102,9 +120,21 @@ class RecordedFrame(BaseModel):
         )  # fmt: skip
 
 
+class StreamAnswer(RecordedFrame):
+    """What the WebSocket answers to a frame."""
+
+    type: Literal["faces"]
+    schema_version: SchemaVersion
+    milliseconds: dict[Literal["wait", "decode", "analyze"], float] = Field(
+        description="In the server: waiting for a thread, decoding, finding and reading faces."
+    )
+    dropped: int = Field(ge=0, description="Frames of this connection that gave way to newer ones so far.")
+
+
 class Recording(BaseModel):
     """Answers of a stream, kept by a client that wants them as a file."""
 
+    schema_version: SchemaVersion = 1
     name: str = Field("recording", max_length=200)
     frames: list[RecordedFrame] = Field(max_length=500_000)
 
@@ -114,17 +144,32 @@ def recordings(labels: tuple[str, ...]) -> type[Recording]:
     """What a recording is where the network has these labels: `Recording` itself for the seven expressions."""
     if labels == LABELS:
         return Recording
+    frame = create_model("RecordedFrame", __base__=RecordedFrame, faces=_tracked_faces(labels))
+    frames: Any = GenericAlias(list, frame)
+    return create_model("Recording", __base__=Recording, frames=(frames, Field(max_length=500_000)))
+
+
+@cache
+def stream_answers(labels: tuple[str, ...]) -> type[StreamAnswer]:
+    """What a stream answers where the network has these labels: `StreamAnswer` itself for the seven expressions."""
+    if labels == LABELS:
+        return StreamAnswer
+    return create_model("StreamAnswer", __base__=StreamAnswer, faces=_tracked_faces(labels))
+
+
+@cache
+def _tracked_faces(labels: tuple[str, ...]) -> Any:
+    """The field `faces` of a frame for other labels than the seven expressions."""
     # Labels are aliases, since not every word that is one can be the name of a field.
     fields: dict[str, Any] = {f"p{k}": (Share, Field(alias=label, title=label)) for k, label in enumerate(labels)}
     even: JsonValue = dict.fromkeys(labels, round(1 / len(labels), 4))
     about = ConfigDict(extra="forbid", json_schema_extra={"examples": [even]})
-    probs = create_model("Probabilities", __config__=about, __doc__=Probabilities.__doc__, **fields)
-    raw = Field(None, description=TrackedFace.model_fields["raw_probs"].description)
-    face = create_model("TrackedFace", __base__=TrackedFace, probs=(probs, ...), raw_probs=(probs | None, raw))
-    faces: Any = GenericAlias(list, face)
-    frame = create_model("RecordedFrame", __base__=RecordedFrame, faces=(faces, Field(max_length=1000)))
-    frames: Any = GenericAlias(list, frame)
-    return create_model("Recording", __base__=Recording, frames=(frames, Field(max_length=500_000)))
+    shares = create_model("Probabilities", __config__=about, __doc__=Probabilities.__doc__, **fields)
+    raw = Field(None, description=TrackedFace.model_fields["raw_probabilities"].description)
+    face = create_model(
+        "TrackedFace", __base__=TrackedFace, probabilities=(shares, ...), raw_probabilities=(shares | None, raw)
+    )
+    return GenericAlias(list, face), Field(max_length=1000)
 
 
 def _shares(probs: BaseModel) -> list[float]:
@@ -162,8 +207,8 @@ class Health(BaseModel):
     films: Films
 
 
-class Wish(BaseModel):
-    """What a viewer may ask for: `{"type": "settings"}` with what is to change, or `{"type": "reset"}`."""
+class ViewerSettings(BaseModel):
+    """Text messages of a viewer: `{"type": "settings"}` with what is to change, or `{"type": "reset"}`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     type: Literal["settings", "reset"]
@@ -171,14 +216,11 @@ class Wish(BaseModel):
     min_confidence: Share | None = None
 
 
-def rows(faces: Faces, min_confidence: float = 0.0) -> list[dict[str, Any]]:
-    """As `Faces.rows`, by the names of the wire."""
-    return [{_SHORT.get(key, key): value for key, value in row.items()} for row in faces.rows(min_confidence)]
-
-
-_SHORT = {"probabilities": "probs", "raw_probabilities": "raw_probs"}
-
-
 def analysis(faces: Faces, min_confidence: float = 0.0) -> dict[str, Any]:
     """An `Analysis`, ready for JSON."""
-    return {"width": faces.width, "height": faces.height, "faces": rows(faces, min_confidence)}
+    return {
+        "schema": SCHEMA,
+        "width": faces.width,
+        "height": faces.height,
+        "faces": list(faces.rows(min_confidence)),
+    }

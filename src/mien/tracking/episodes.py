@@ -68,7 +68,7 @@ class _Open:
 
 
 class EpisodeFinder:
-    """Finds the episodes of one source as its frames come; one finder per source.
+    """Finds the episodes of a source as its frames come, and then those of the next.
 
     An episode begins when an expression reaches the probability `enter`, and ends when it falls below `leave` or
     another expression reaches `enter` and more than its own (a threshold with hysteresis, so that noise around one
@@ -89,13 +89,14 @@ class EpisodeFinder:
     def update(self, faces: Faces) -> list[Episode]:
         """Take in the next frame; the episodes that ended with it, by their onset.
 
-        Faces with id 0 are not followed, and have none. Raises ValueError on faces without ids or probs.
+        Faces with id 0 are not followed, and have none. The first frame of another source ends all episodes of the one
+        before. Raises ValueError on faces without ids or probs.
         """
         if faces.ids is None or faces.probs is None:
             missing = "ids" if faces.ids is None else "probs"
             raise ValueError(f"faces need {missing} to have episodes")
+        closed = self.close() if faces.source != self._source else []
         self._source = faces.source
-        closed = []
         for person, probs in zip(faces.ids.tolist(), faces.probs, strict=True):
             if person:
                 closed += self._follow(person, probs, faces)

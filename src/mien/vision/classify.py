@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import ModelError
+from mien.errors import InputError, ModelError
 from mien.faces import Faces
 from mien.labels import ordered
 from mien.models import Model
@@ -16,7 +16,7 @@ BATCH = 64
 
 
 class Classifier:
-    """One expression network and its card; safe to share between threads. `labels` are the card's in the order of
+    """One expression network and its card; safe to share between threads. `label_names` are the card's in the order of
     `mien.labels.ordered`, k of them.
 
     Raises ModelError when the weights are no network or are not what the card says.
@@ -36,14 +36,17 @@ class Classifier:
                 f"card and weights of {card.name} disagree: {len(card.labels)} labels for "
                 f"{self._session.output_shapes[0][-1]} outputs"
             )
-        self.labels = ordered(card.labels)
-        self._columns = [card.labels.index(name) for name in self.labels]
+        self.label_names = ordered(card.labels)
+        self._columns = [card.labels.index(name) for name in self.label_names]
 
     def logits(self, crops: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Grey crops `(n, H, W)` uint8 to the network's outputs: label logits `(n, k)` in the order of `labels`,
-        then vote logits `(n, 8)` in the order of the card's `vote_labels` where it has them."""
-        if crops.ndim != 3 or crops.dtype != np.uint8:
-            raise ValueError(f"crops should be (n, H, W) uint8 grey, not {crops.shape} {crops.dtype}")
+        """Grey crops `(n, H, W)` uint8 to the network's outputs: label logits `(n, k)` in the order of `label_names`,
+        then vote logits `(n, 8)` in the order of the card's `vote_labels` where it has them. Raises InputError on any
+        other array."""
+        if not isinstance(crops, np.ndarray):
+            raise InputError(f"crops should be a (n, H, W) uint8 array, not {type(crops).__name__}")
+        if crops.ndim != 3 or crops.dtype != np.uint8 or 0 in crops.shape[1:]:
+            raise InputError(f"crops should be (n, H, W) uint8 grey, not {crops.shape} {crops.dtype}")
         size = self.card.input_size
         if crops.shape[1:] != (size, size) and len(crops):
             crops = np.stack([resize_crop(crop, size) for crop in crops])
@@ -54,18 +57,18 @@ class Classifier:
             batch -= self.card.mean / self.card.std
             parts.append(self._session.run(batch))
         if not parts:
-            return [np.empty((0, len(self.labels)), np.float32)]
+            return [np.empty((0, len(self.label_names)), np.float32)]
         outputs = [np.concatenate(column) for column in zip(*parts, strict=True)]
         return [outputs[0][:, self._columns], *outputs[1:]]
 
     def probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Grey crops `(n, H, W)` uint8 to calibrated probabilities `(n, k)` float32 in the order of `labels`."""
+        """Grey crops `(n, H, W)` uint8 to calibrated probabilities `(n, k)` float32 in the order of `label_names`."""
         return softmax(self.logits(crops)[0] / self.card.temperature)
 
     def classify(self, image: NDArray[np.uint8], faces: Faces) -> Faces:
         """The faces with their probabilities; `image` is the `(H, W, 3)` uint8 RGB frame they were found in."""
         crops = crop_faces(image, faces, self.card.input_size, self.card.crop)
-        return faces.replace(probs=self.probabilities(crops), model=self.card.name, label_names=self.labels)
+        return faces.replace(probs=self.probabilities(crops), model=self.card.name, label_names=self.label_names)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

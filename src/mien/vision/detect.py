@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,6 +51,7 @@ class MienDetector:
         long_side: int = LONG_SIDE,
     ) -> None:  # fmt: skip
         self._session = Session(model.weights, model.card.name, threads)
+        self.sha256 = model.card.sha256
         self.min_score = model.card.min_score if min_score is None else min_score
         self._overlap, self._long_side = overlap, long_side
 
@@ -81,6 +83,7 @@ class YuNet:
         except OSError as error:
             raise ModelError(f"cannot read detector weights {weights}: {reason(error)}") from None
         self._session = Session(content, str(weights), threads)
+        self.sha256 = hashlib.sha256(content).hexdigest()
         shapes = [shape[-1] for shape in self._session.output_shapes]
         if shapes != [1, 1, 1, 1, 1, 1, 4, 4, 4, 10, 10, 10]:
             raise ModelError(f"{weights} is no YuNet: it should give scores, boxes and landmarks at three strides")
@@ -135,6 +138,7 @@ class Haar:
 
     def __init__(self, long_side: int = 480, min_neighbors: int = 5) -> None:
         self._long_side, self._min_neighbors = long_side, min_neighbors
+        self.sha256 = hashlib.sha256(CASCADE.read_bytes()).hexdigest()
         self._local = threading.local()  # a cascade keeps buffers, so every thread has its own
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:

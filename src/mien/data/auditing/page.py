@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from mien.data.auditing.duplicates import MIN_LIKENESS, MIN_MIRRORED
 from mien.data.auditing.findings import Audit, Leak
+from mien.drawing.annotate import colours
 from mien.files import replacing
 from mien.labels import SPLITS
-from mien.output.annotate import colours
 from mien.vision.crop import resize_crop
 
 LIMIT = 28

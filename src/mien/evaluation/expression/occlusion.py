@@ -95,7 +95,7 @@ def occlusion_maps(
             image[rows, columns] = grey
         falls = probs[best] - classifier.probabilities(covered)[:, best]
         step(len(squares))
-        yield OcclusionMap(classifier.labels[best], float(probs[best]), _spread(falls))
+        yield OcclusionMap(classifier.label_names[best], float(probs[best]), _spread(falls))
 
 
 def _squares(side: int) -> Iterator[tuple[slice, slice]]:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from mien.drawing.annotate import colours
+from mien.drawing.raster import typeface
 from mien.evaluation.expression.occlusion import OcclusionMap, heat
 from mien.faces import Faces
 from mien.models import CropGeometry
-from mien.output.annotate import colours
-from mien.output.raster import typeface
 from mien.vision.crop import crop_faces
 
 _PAPER, _INK, _PALE, _TRACK = (19, 21, 26), (255, 255, 255), (172, 178, 188), (45, 49, 57)

@@ -70,7 +70,7 @@ def chosen(rows: Sequence[int], data: PreparedSet, classifier: Classifier) -> li
         Example(
             row=row,
             label=data.label_names[data.labels[row]],
-            predicted=classifier.labels[int(probs.argmax())],
+            predicted=classifier.label_names[int(probs.argmax())],
             confidence=float(probs.max()),
         )
         for row, probs in zip(rows, probabilities, strict=True)

@@ -10,6 +10,7 @@ from math import ceil
 from markupsafe import Markup
 
 from mien.data.prepared import few_images_note
+from mien.drawing.annotate import colours
 from mien.evaluation import charts, page
 from mien.evaluation.charts import SERIES, Axis, Line, percent, whole_percent
 from mien.evaluation.expression.compare import side_by_side
@@ -18,7 +19,6 @@ from mien.evaluation.expression.portraits import Portrait
 from mien.evaluation.expression.scores import TTA_WORDS, Robustness, Scores
 from mien.evaluation.expression.training_log import TrainingLog
 from mien.metrics import wilson_interval
-from mien.output.annotate import colours
 
 
 @dataclass(frozen=True)

@@ -100,9 +100,9 @@ def evaluate(
 
 def check_labels(classifier: Classifier, data: PreparedSet) -> None:
     """Raises DataError where the model has other labels than the set."""
-    if classifier.labels != data.label_names:
+    if classifier.label_names != data.label_names:
         raise DataError(
-            f"the model {classifier.card.name} has the labels {', '.join(classifier.labels)}, and the set has "
+            f"the model {classifier.card.name} has the labels {', '.join(classifier.label_names)}, and the set has "
             f"{', '.join(data.label_names)}; measure it on a set with its own labels"
         )
 
@@ -136,7 +136,7 @@ def read(
             votes = _vote_logs(card, outputs)
     kept = {"none": 1, "mirror": 2, "crops": len(warm)}[tta]
     logs, uncalibrated = _mean(warm[:kept]), _mean(cold[:kept])
-    return Reading(card, classifier.labels, tta, logs, uncalibrated, votes, _mean(warm[:2]).argmax(1))
+    return Reading(card, classifier.label_names, tta, logs, uncalibrated, votes, _mean(warm[:2]).argmax(1))
 
 
 def score(

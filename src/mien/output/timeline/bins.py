@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.errors import InputError
 from mien.faces import Faces
 from mien.labels import LABELS
 
@@ -21,13 +22,16 @@ class Timeline:
     """Sums of probabilities over stretches of time, for each person of one source."""
 
     def __init__(self) -> None:
-        self.source, self.labels = "", LABELS
+        self.source, self.label_names = "", LABELS
         self._bin, self._frames, self._last = _FINEST, 0, 0.0
         self._sums: dict[int, dict[int, NDArray[np.float64]]] = {}
 
     def add(self, faces: Faces) -> None:
-        """Take in a frame whose faces have ids and probabilities; who is not followed (id 0) is left out."""
-        self.source, self.labels, self._last = faces.source, faces.label_names, max(self._last, faces.time)
+        """Take in a frame whose faces have ids and probabilities; who is not followed (id 0) is left out. Raises
+        InputError on a frame of another source."""
+        if self._frames and faces.source != self.source:
+            raise InputError(f"a timeline is of one source: this one is of {self.source}, not of {faces.source}")
+        self.source, self.label_names, self._last = faces.source, faces.label_names, max(self._last, faces.time)
         self._frames += 1
         while faces.time >= self._bin * BINS:
             self._coarsen()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from mien.drawing.raster import text_length, typeface
 from mien.errors import InputError, did_you_mean
 from mien.files import replacing
-from mien.output.raster import text_length, typeface
 from mien.output.timeline.bins import Timeline
 from mien.output.timeline.layout import LEFT, RIGHT, TOP, WIDTH, Area, Scene, Words, draw_timeline
 from mien.tracking.episodes import Episode
@@ -52,11 +52,11 @@ def _png(scene: Scene) -> Image.Image:
     for area in scene.areas + squares:
         draw.polygon([(px * scale, py * scale) for px, py in area.points], _LIGHT.get(area.colour, area.colour))
     anchors = {"start": "lm", "middle": "mm", "end": "rm"}
-    heading = [Words(16, 24, scene.title, size=18), Words(16, 48, scene.about, "faint", size=12)]
+    heading = [Words(16, 24, scene.title, size=18), Words(16, 48, scene.about, "faint", size=13)]
     for words in [
         *scene.words,
         *heading,
-        *(Words(a.points[1][0] + 5, a.points[1][1] + 6, a.hint, size=12) for a in squares),
+        *(Words(a.points[1][0] + 5, a.points[1][1] + 6, a.hint, size=13) for a in squares),
     ]:
         place = words.x * scale, words.y * scale
         draw.text(place, words.text, _LIGHT[words.colour], typeface(words.size * scale), anchor=anchors[words.anchor])
@@ -67,14 +67,14 @@ def _legend(scene: Scene) -> list[Area]:
     """A square for each label, in rows that end at the right; its name goes to the right of it."""
     rows: list[list[tuple[str, str]]] = [[]]
     for entry in scene.legend:
-        if sum(text_length(label, 12) + 31 for label, _ in [*rows[-1], entry]) > _LEGEND:
+        if sum(text_length(label, 13) + 31 for label, _ in [*rows[-1], entry]) > _LEGEND:
             rows.append([])
         rows[-1].append(entry)
     squares = []
     for k, row in enumerate(rows):
         at, y = float(WIDTH - RIGHT), 18 + 18 * k
         for label, colour in reversed(row):
-            at -= round(text_length(label, 12)) + 17
+            at -= round(text_length(label, 13)) + 17
             squares.append(Area([(at, y), (at + 12, y), (at + 12, y + 12), (at, y + 12)], colour, label))
             at -= 14
     return squares
@@ -100,9 +100,9 @@ li::before { content: ""; display: inline-block; width: .8em; height: .8em; marg
 main { display: flex; }
 main > * { flex: 1 1 0; }
 svg { display: block; overflow: visible; }
-main > svg { flex-grow: {{ left }}; min-width: {{ 0.75 * left }}px; }
+main > svg { flex-grow: {{ left }}; min-width: {{ left }}px; }
 main > div { flex-grow: {{ scene.width - left }}; min-width: 0; overflow-x: auto; }
-main > div > svg { min-width: {{ 0.75 * (scene.width - left) }}px; }
+main > div > svg { min-width: {{ scene.width - left }}px; }
 </style>
 <header>
 <div><h1>{{ scene.title }}</h1><p>{{ scene.about }}</p></div>

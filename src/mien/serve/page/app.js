@@ -8,6 +8,7 @@ import { Live } from "./live.js";
 import { Overlay } from "./overlay.js";
 import { People } from "./people.js";
 import { keep, recall } from "./preferences.js";
+import { Readings } from "./readings.js";
 import { Recorder } from "./recorder.js";
 import { listenForFiles, listenForKeys, showDialog, toast, toggleTheme } from "./shell.js";
 import { Settings } from "./settings.js";
@@ -28,8 +29,9 @@ legend($("legend"));
 
 const stage = new Stage();
 const overlay = new Overlay($("overlay"));
-const timeline = new Timeline($("timeline"));
+const timeline = new Timeline($("timeline"), $("timeline-note"));
 const people = new People($("people"), $("nobody"), $("live-status"));
+const readings = new Readings(overlay, people);
 const recorder = new Recorder();
 const settings = new Settings(onSetting);
 let line = ["closed"];
@@ -41,18 +43,21 @@ const view = {
     return settings.threshold;
   },
   show(faces, width, height) {
-    overlay.show(faces, width, height);
-    people.show(faces, width, height);
+    readings.show(faces, width, height);
   },
   clear(sentence) {
-    overlay.clear();
-    people.clear(sentence);
+    readings.clear(sentence);
     timeline.live();
   },
   playing(is) {
     setPaused(!is, "Play");
   },
   open: (file) => openFile(file),
+  makeWay() {
+    stopLive();
+    overlay.mirrored = people.mirrored = false;
+    setPaused(true, "Play");
+  },
 };
 const files = new Files(stage, timeline, view);
 const live = new Live($("video"), { state: onState, faces: onFaces, problem: onProblem, ended: onEnded });
@@ -95,12 +100,11 @@ function onState(state, detail) {
   if (state === "ready") {
     say("Live", "good");
     stage.lost = false;
-    if (live.running) stage.settle();
+    if (live.running && stage.troubled) stage.settle();
   } else if (state === "lost" || state === "busy") {
     const trouble = lineTrouble(state, detail);
     say(trouble.title, "warn");
-    overlay.clear();
-    people.clear("Waiting for the server.");
+    readings.clear("Waiting for the server.");
     stage.lost = true;
     for (const id of ["fps", "latency"]) $(id).textContent = "–";
     stage.trouble(trouble, () => live.retry(), "Try now");
@@ -120,11 +124,11 @@ function onProblem(title, text) {
 
 async function startLive() {
   cancel();
-  live.settings(settings.wish);
+  live.settings(settings.message);
   stage.setMode("work");
   stage.job("Starting the camera", "The browser may ask you to allow it.");
   timeline.live();
-  people.clear("Nobody yet.");
+  readings.clear("Nobody yet.");
   setPaused(false);
   try {
     const opened = await live.start(recall("camera", ""));
@@ -144,8 +148,7 @@ function stopLive() {
   recorder.stop();
   live.stop();
   stage.setMode("idle");
-  overlay.clear();
-  people.clear("Nobody yet.");
+  readings.clear("Nobody yet.");
 }
 
 /** End whatever is going on. */
@@ -227,16 +230,13 @@ async function takeSnapshot() {
 
 async function openFile(file, count = 1) {
   if (count > 1) toast("One at a time: this is the first of them.");
-  cancel();
-  overlay.mirrored = people.mirrored = false;
-  setPaused(true, "Play");
   await files.open(file);
 }
 
 /* -- controls -------------------------------------------------------------------------------------------------- */
 
 function onSetting(name) {
-  live.settings(settings.wish);
+  live.settings(settings.message);
   if (name === "threshold") files.refresh();
   if (name === "bars") {
     overlay.bars = settings.bars;
@@ -253,7 +253,7 @@ $("camera").addEventListener("change", () => {
 const pick = listenForFiles(openFile);
 const clicks = {
   start: startLive, stop: stopLive, close: () => files.close(), pause: togglePause,
-  "job-cancel": cancel,
+  "job-cancel": () => files.cancel() || cancel(),
   sound: () => files.toggleSound(), snapshot: takeSnapshot, record: toggleRecording, open: pick, "welcome-open": pick, "trouble-open": pick,
   theme: toggleTheme, help: () => showDialog("help-dialog"), about: () => showDialog("about-dialog"),
 };

@@ -19,7 +19,10 @@ export class Files {
   #photo = null;
   #abort = null;
 
-  /** `view` shows faces: `show(faces, width, height)` and `clear(sentence)`, and knows the `threshold`. */
+  /**
+   * `view` shows faces: `show(faces, width, height)` and `clear(sentence)`, knows the `threshold`, and makes way for a
+   * file that the server has taken (`makeWay()`).
+   */
   constructor(stage, timeline, view) {
     this.#stage = stage;
     this.#view = view;
@@ -28,33 +31,64 @@ export class Files {
       playing: (is) => view.playing(is),
       unplayable: () => stage.hint("This browser cannot play the film; its timeline and tables are complete."),
     });
-    for (const button of $("downloads").children)
+    for (const button of $("downloads").querySelectorAll("button"))
       button.addEventListener("click", () => downloading(button, () => this.#film.download(button.dataset.what)));
   }
 
-  /** Analyse a file and show it. Whatever was shown before has been closed. */
+  /** Analyse a file and show it; what was shown before stays until the server has taken the file. */
   async open(file) {
     const kind = kindOf(file);
-    try {
-      if (kind === "photo") await this.#openPhoto(file);
-      else if (kind === "film") await this.#openFilm(file);
-      else toast(`${file.name} is neither a photo nor a film.`);
-    } catch (error) {
-      if (error.name === "AbortError") return;
-      const title = error instanceof Problem && error.title ? error.title : "That did not work";
-      this.close();
-      this.#stage.trouble({ title, text: sentence(error.message) }, () => this.#view.open(file));
+    if (!kind) {
+      toast(`${file.name} is neither a photo nor a film.`);
+      return;
     }
+    this.cancel();
+    const abort = new AbortController();
+    this.#abort = abort;
+    try {
+      await (kind === "photo" ? this.#openPhoto(file, abort.signal) : this.#openFilm(file, abort.signal));
+    } catch (error) {
+      if (error.name === "AbortError" || abort.signal.aborted) return;
+      this.#failed(file, error);
+    } finally {
+      if (this.#abort === abort) this.#abort = null;
+    }
+  }
+
+  #failed(file, error) {
+    const title = error instanceof Problem && error.title ? error.title : "That did not work";
+    const text = sentence(error.message);
+    if (this.#stage.mode !== "work") {
+      this.#stage.settle(); // what was shown before is still there
+      toast(text);
+      return;
+    }
+    this.#release();
+    this.#stage.trouble({ title, text }, () => this.#view.open(file));
+  }
+
+  /** Stop opening a file; tells whether something else is shown, which stays. */
+  cancel() {
+    this.#abort?.abort();
+    this.#abort = null;
+    if (this.#stage.mode === "work" || this.#stage.mode === "idle") return false;
+    this.#stage.settle();
+    return true;
   }
 
   /** Stop and forget what is open; the stage is free again. */
   close() {
     this.#abort?.abort();
+    this.#abort = null;
+    this.#release();
+  }
+
+  #release() {
     this.#film?.discard();
     this.#player.close();
     if (this.#photo) URL.revokeObjectURL($("photo").src);
     $("photo").removeAttribute("src");
-    this.#film = this.#photo = this.#abort = null;
+    this.#film = this.#photo = null;
     this.#stage.setMode("idle");
     this.#view.clear("Nobody yet.");
   }
@@ -74,21 +108,23 @@ export class Files {
     this.#player.toggleSound();
   }
 
-  async #openPhoto(file) {
-    this.#abort = new AbortController();
-    const { signal } = this.#abort;
-    this.#stage.setMode("work");
-    this.#stage.job("Reading the photo", file.name);
-    this.#view.clear("Reading…");
-    const picture = $("photo");
-    picture.src = URL.createObjectURL(file);
-    const [result, shown] = await Promise.all([
-      upload("/v1/analyze", file, () => {}, signal),
-      picture.decode().then(() => true, () => false),
-    ]);
-    signal.throwIfAborted();
+  /** Tell that a file is on its way, over what is shown so far. */
+  #coming(title, file, share) {
+    if (this.#stage.mode === "idle") this.#stage.setMode("work");
+    this.#stage.job(title, file.name, share);
+  }
+
+  async #openPhoto(file, signal) {
+    this.#coming("Reading the photo", file);
+    const result = await upload("/v1/analyze", file, () => {}, signal);
+    this.#view.makeWay();
+    this.#release();
     this.#stage.setMode("photo");
     this.#photo = result;
+    const picture = $("photo");
+    picture.src = URL.createObjectURL(file);
+    const shown = await picture.decode().then(() => true, () => false);
+    signal.throwIfAborted();
     this.#showPhoto();
     if (!shown) this.#stage.hint("This browser cannot show that kind of picture; what was read is beside it.");
     else if (!result.faces.length) this.#stage.hint("No face found in this photo.");
@@ -100,19 +136,19 @@ export class Files {
     this.#view.show(this.#judged(numbered), width, height);
   }
 
-  async #openFilm(file) {
+  async #openFilm(file, signal) {
     const film = new Film(file);
-    this.#film = film;
+    signal.addEventListener("abort", () => film.discard(), { once: true });
+    this.#coming("Uploading", file, 0);
+    await film.upload((share) => signal.aborted || this.#coming("Uploading", file, share));
+    this.#view.makeWay();
+    this.#release();
     this.#stage.setMode("work");
-    this.#view.clear("Nobody yet.");
-    this.#stage.job("Uploading", file.name, 0);
-    await film.analyse((step, share, state) => {
+    this.#film = film;
+    await film.analyse((share, state) => {
       if (this.#film !== film) return;
-      if (step === "upload") this.#stage.job("Uploading", file.name, share);
-      else {
-        const title = state.state === "queued" ? "Waiting for its turn" : "Analysing";
-        this.#stage.job(title, describe(file, state), state.duration ? share : undefined);
-      }
+      const title = state.state === "queued" ? "Waiting for its turn" : "Analysing";
+      this.#stage.job(title, describe(file, state), state.duration ? share : undefined);
     });
     if (this.#film !== film) return;
     this.#stage.setMode("film");
@@ -123,8 +159,8 @@ export class Files {
   /** Faces named by the threshold that is set now. */
   #judged(faces) {
     return faces.map((face) => {
-      const best = LABELS.reduce((a, b) => (face.probs[b] > face.probs[a] ? b : a));
-      return { ...face, label: face.probs[best] < this.#view.threshold ? UNCERTAIN : best };
+      const best = LABELS.reduce((a, b) => (face.probabilities[b] > face.probabilities[a] ? b : a));
+      return { ...face, label: face.probabilities[best] < this.#view.threshold ? UNCERTAIN : best };
     });
   }
 }
@@ -137,6 +173,7 @@ function kindOf({ type, name }) {
 
 function describe(file, { seconds_done: done, duration }) {
   if (!done || !duration) return file.name;
-  return `${file.name}, ${clock(Number(done.toFixed(1)), duration)} of ${clock(duration, duration)}`;
+  const digits = duration < 60 ? 1 : 0;
+  return `${file.name}, ${clock(done, duration, digits)} of ${clock(duration, duration, digits)}, every frame`;
 }
 

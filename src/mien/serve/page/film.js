@@ -3,17 +3,15 @@
 import { request, save, upload } from "./api.js";
 import { LABELS } from "./expressions.js";
 
-/** Frames per second that are analysed, which is enough to follow people. */
-const RATE = 15;
-/** Milliseconds between two looks at the progress. */
-const LOOK = 400;
+/** Milliseconds between two questions for the progress. */
+const PACE = 400;
 
 export class Film {
   #file;
   #abort = new AbortController();
   #place = null;
   #frames = [];
-  #interval = 1 / RATE;
+  #interval = 1 / 25;
   #duration = 0;
 
   constructor(file) {
@@ -37,24 +35,26 @@ export class Film {
     return this.#frames;
   }
 
-  /**
-   * Upload and have it analysed; `on(step, share, state)` tells "upload" or "analysis" and how much of it is done.
-   * Raises Problem, or an AbortError after `discard`.
-   */
+  /** Upload it; `on(share)` tells how much has arrived. Raises Problem, or an AbortError after `discard`. */
+  async upload(on) {
+    // Without max_fps every frame is read, as mien predict does: people and episodes are the same.
+    const job = await upload("/v1/videos", this.#file, on, this.#abort.signal);
+    this.#place = `/v1/videos/${encodeURIComponent(job.id)}`;
+  }
+
+  /** Have it analysed; `on(share, state)` tells how much is done. Raises as `upload` does. */
   async analyse(on) {
     const { signal } = this.#abort;
-    const job = await upload(`/v1/videos?max_fps=${RATE}`, this.#file, (share) => on("upload", share), signal);
-    this.#place = `/v1/videos/${encodeURIComponent(job.id)}`;
     for (;;) {
       signal.throwIfAborted();
       const state = await (await request(this.#place, { signal })).json();
-      on("analysis", state.progress ?? 0, state);
+      on(state.progress ?? 0, state);
       if (state.state === "done") {
         await this.#load(state);
         return;
       }
       if (state.state === "failed") throw new Error(state.detail);
-      await new Promise((resolve) => setTimeout(resolve, LOOK));
+      await new Promise((resolve) => setTimeout(resolve, PACE));
     }
   }
 
@@ -103,6 +103,7 @@ export class Film {
 
   /** Stop whatever goes on, and have the server forget the film and its results. */
   discard() {
+    if (this.#abort.signal.aborted) return;
     this.#abort.abort();
     // Nobody waits for the answer; a server that is gone has forgotten it anyway.
     if (this.#place) request(this.#place, { method: "DELETE", keepalive: true }).catch(() => {});
@@ -111,12 +112,12 @@ export class Film {
 
 /** A row of the table as the face that the live stream would send. */
 function faceOf(row) {
-  const probs = Object.fromEntries(LABELS.map((label) => [label, row[label]]));
+  const probabilities = Object.fromEntries(LABELS.map((label) => [label, row[label]]));
   return {
     id: row.id ?? 0,
     box: [row.x1, row.y1, row.x2, row.y2],
     label: row.label,
     confidence: row.confidence,
-    probs,
+    probabilities,
   };
 }

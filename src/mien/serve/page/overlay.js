@@ -106,6 +106,7 @@ export class Overlay {
   #paint(context, people, view) {
     const font = getComputedStyle(this.#canvas).fontFamily;
     const { mirrored, bars } = this;
-    paintFaces(context, people, { ...view, font, mirrored, bars, frameWidth: this.#frame.width });
+    paintFaces(context, people, { ...view, font, mirrored, bars, frameWidth: this.#frame.width,
+      frameHeight: this.#frame.height });
   }
 }

@@ -1,4 +1,4 @@
-/** Faces painted on a canvas: frame, name and seven bars, beside each face and over none while there is room. */
+/** Faces painted on a canvas: frame, name and seven bars, beside each face and over nobody's head. */
 
 import { LABELS, colour, percent } from "./expressions.js";
 
@@ -8,11 +8,25 @@ const PAD = 0.85;
 /** Of the panel's font size: width of the bars. */
 const BARS = 4.6;
 const MIN_FONT = 10.5;
+/** How far a head reaches beyond its face's box to the left, up, right and down, in shares of the box. */
+const HEAD = [0.2, 0.4, 0.2, 0.2];
+/** Of text's size: in a narrower view, several people have their bars in the list alone. */
+const NARROW = 520;
 
 /** Where a frame lies when all of it is shown in the middle of an area: scale and left upper corner. */
 export function contain(frameWidth, frameHeight, width, height) {
   const scale = Math.min(width / frameWidth, height / frameHeight);
   return { scale, left: (width - frameWidth * scale) / 2, top: (height - frameHeight * scale) / 2 };
+}
+
+/** The part of a box inside the frame's picture, which does not fill the area; null where there is none. */
+function clipped(box, view) {
+  const { left, top, scale } = view;
+  const [right, bottom] = [left + view.frameWidth * scale, top + view.frameHeight * scale];
+  const x = (value) => Math.min(Math.max(value, left), right);
+  const y = (value) => Math.min(Math.max(value, top), bottom);
+  const [x1, y1, x2, y2] = [x(box[0]), y(box[1]), x(box[2]), y(box[3])];
+  return x1 < x2 && y1 < y2 ? [x1, y1, x2, y2] : null;
 }
 
 /** A box of the frame as [x1, y1, x2, y2] of the area, turned over where the view is mirrored. */
@@ -23,20 +37,27 @@ export function toView([x1, y1, x2, y2], view) {
 }
 
 /**
- * Paint faces `{box, label, confidence, probs, name}`; `view` is what `contain` gives and
+ * Paint faces `{box, label, confidence, probabilities, name}`; `view` is what `contain` gives and
  *   width, height      of the area to paint in
- *   frameWidth         of the frame in its own pixels
+ *   frameWidth, frameHeight   of the frame in its own pixels
  *   mirrored, bars     whether the view is turned over; whether to paint the seven bars
  *   unit               size of text, 1 on a screen
  *   font               a CSS font family
  *   places             a Map that remembers where each face's bars were, so that they stay there
  */
 export function paintFaces(context, faces, view) {
-  const marks = faces.map((face) => ({ face, box: toView(face.box, view) })).sort((a, b) => area(b.box) - area(a.box));
+  const marks = faces
+    .map((face) => ({ face, box: clipped(toView(face.box, view), view) }))
+    .filter((mark) => mark.box)
+    .sort((a, b) => area(b.box) - area(a.box));
   const taken = marks.map((mark) => mark.box);
   for (const mark of marks) paintFrame(context, mark, view);
   for (const mark of marks) placeChip(context, mark, view, taken);
-  if (view.bars) for (const mark of marks) placePanel(context, mark, view, taken);
+  if (view.bars && (marks.length < 2 || view.width >= NARROW * view.unit))
+    for (const mark of marks) {
+      const heads = marks.filter((other) => other !== mark).map((other) => head(other.box));
+      placePanel(context, mark, view, taken, heads);
+    }
   for (const mark of marks) if (mark.panel) paintPanel(context, mark, view);
   for (const mark of marks) if (mark.chip) paintChip(context, mark, view);
 }
@@ -101,7 +122,13 @@ function panelSize(context, font, view) {
   return { names, width, height: font * (LABELS.length * ROW + 2 * PAD) };
 }
 
-function placePanel(context, mark, view, taken) {
+/** The box with the hair, ears and chin around it. */
+function head([x1, y1, x2, y2]) {
+  const [wide, high] = [x2 - x1, y2 - y1];
+  return [x1 - HEAD[0] * wide, y1 - HEAD[1] * high, x2 + HEAD[2] * wide, y2 + HEAD[3] * high];
+}
+
+function placePanel(context, mark, view, taken, heads) {
   const { box, face } = mark;
   const smallest = MIN_FONT * view.unit;
   const side = box[3] - box[1];
@@ -124,7 +151,7 @@ function placePanel(context, mark, view, taken) {
       [x1, mark.chip ? Math.max(y2, mark.chip[3]) + gap : y2 + gap],
       [x1, mark.chip ? Math.min(y1, mark.chip[1]) - gap - height : y1 - gap - height],
     ];
-    const free = freeSpot(spots, width, height, view, taken, view.places?.get(face.key));
+    const free = freeSpot(spots, width, height, view, [...taken, ...heads], view.places?.get(face.key));
     if (!free) continue;
     view.places?.set(face.key, free.index);
     Object.assign(mark, { panel: free.rect, panelFont: font, names });
@@ -142,10 +169,10 @@ function paintPanel(context, { face, panel, panelFont: font, names }, view) {
   const left = x1 + font * PAD;
   const right = x2 - font * PAD;
   const start = left + names + font * 0.7;
-  const best = Math.max(...LABELS.map((label) => face.probs[label]));
+  const best = Math.max(...LABELS.map((label) => face.probabilities[label]));
   context.textBaseline = "middle";
   for (const [k, label] of LABELS.entries()) {
-    const share = face.probs[label];
+    const share = face.probabilities[label];
     const y = y1 + font * (PAD + ROW * (k + 0.5));
     bar(context, start, y, font * BARS, font * 0.56, "rgb(255 255 255 / 0.16)");
     if (share * font * BARS >= 0.5) bar(context, start, y, share * font * BARS, font * 0.56, colour(label));

@@ -3,11 +3,11 @@
 import { LABELS, percent } from "./expressions.js";
 import { toView } from "./paint.js";
 
-/** Milliseconds between two updates of the list, and at least between two announcements. */
-const PACE = 150;
+/** Milliseconds at least between two announcements. */
 const CALM = 4000;
-/** With more people than this, each has one line. */
+/** With more people than this, each has one line; on a phone already from the second on. */
 const ROOMY = 2;
+const phone = matchMedia("(max-width: 600px)");
 
 export class People {
   mirrored = false;
@@ -16,8 +16,6 @@ export class People {
   #empty;
   #said = "";
   #saidAt = -CALM;
-  #shownAt = -PACE;
-  #waiting = 0;
 
   /** `list` is a ul, `empty` what stands in its place, `status` a live region that only screen readers perceive. */
   constructor(list, empty, status) {
@@ -26,30 +24,21 @@ export class People {
     this.#status = status;
   }
 
-  /** Show the faces of a frame of that size; more often than is useful, the latest is shown a little later. */
-  show(faces, width, height) {
-    clearTimeout(this.#waiting);
-    const rest = this.#shownAt + PACE - performance.now();
-    if (rest > 0) this.#waiting = setTimeout(() => this.#update(faces, width, height), rest);
-    else this.#update(faces, width, height);
-  }
-
   /** Show nobody, and in their place a sentence. */
   clear(sentence) {
-    clearTimeout(this.#waiting);
     this.#list.replaceChildren();
     this.#empty.textContent = sentence;
     this.#empty.hidden = false;
     this.#said = "";
   }
 
-  #update(faces, width, height) {
-    this.#shownAt = performance.now();
+  /** Show the faces of a frame of that size. */
+  show(faces, width, height) {
     const people = faces.map((face, i) => ({ ...face, title: titleOf(face, i, faces.length) }));
     if (faces.every((face) => face.id)) people.sort((a, b) => a.id - b.id);
     while (this.#list.children.length > people.length) this.#list.lastChild.remove();
     while (this.#list.children.length < people.length) this.#list.append(makeItem());
-    this.#list.classList.toggle("compact", people.length > ROOMY);
+    this.#list.classList.toggle("compact", people.length > (phone.matches ? 1 : ROOMY));
     for (const [i, person] of people.entries()) this.#fill(this.#list.children[i], person, width, height);
     this.#empty.hidden = people.length > 0;
     this.#empty.textContent = "No face found.";
@@ -66,12 +55,12 @@ export class People {
     where.textContent = placeOf(person.box, width, this.mirrored);
     label.textContent = person.label;
     share.textContent = percent(person.confidence);
-    const best = Math.max(...LABELS.map((name) => person.probs[name]));
+    const best = Math.max(...LABELS.map((name) => person.probabilities[name]));
     for (const [k, name] of LABELS.entries()) {
       const row = bars.children[k];
-      row.classList.toggle("best", person.probs[name] === best);
-      row.style.setProperty("--share", person.probs[name]);
-      row.lastChild.textContent = percent(person.probs[name]);
+      row.classList.toggle("best", person.probabilities[name] === best);
+      row.style.setProperty("--share", person.probabilities[name]);
+      row.lastChild.textContent = percent(person.probabilities[name]);
     }
   }
 

@@ -1,6 +1,6 @@
 /** A film that has been analysed: played here from the visitor's own file, with what was seen, moment by moment. */
 
-import { clock } from "./expressions.js";
+import { clock, range } from "./expressions.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -65,6 +65,7 @@ export class Player {
     this.#video.load();
     URL.revokeObjectURL(this.#address);
     $("moments").replaceChildren();
+    $("moments-count").textContent = "";
     $("moment").textContent = "";
   }
 
@@ -109,7 +110,8 @@ export class Player {
     if (!this.#film) return;
     this.#position = seconds;
     this.#timeline.position = seconds;
-    $("moment").textContent = `${clock(Number(seconds.toFixed(1)), this.#duration)} / ${clock(this.#duration, this.#duration)}`;
+    const digits = this.#duration < 60 ? 1 : 0;
+    $("moment").textContent = [seconds, this.#duration].map((time) => clock(time, this.#duration, digits)).join(" / ");
     const { videoWidth, videoHeight } = this.#video;
     this.#on.faces(this.#film.at(seconds), videoWidth || 1, videoHeight || 1);
   }
@@ -122,14 +124,14 @@ export class Player {
       button.type = "button";
       button.dataset.label = episode.label;
       button.append(span(`Person ${episode.id}: ${episode.label}`, ""));
-      const when = [episode.onset_s, episode.offset_s].map((time) => clock(Number(time.toFixed(1)), this.#duration));
-      button.append(span(when.join(" – "), "when"));
+      button.append(span(range(episode.onset_s, episode.offset_s, this.#duration), "when"));
       button.addEventListener("click", () => this.seek(episode.onset_s + 0.001));
       const item = document.createElement("li");
       item.append(button);
       return item;
     });
     $("moments").replaceChildren(...items);
+    $("moments-count").textContent = items.length || "";
     $("no-moments").hidden = items.length > 0;
   }
 }

@@ -9,6 +9,8 @@ const $ = (id) => document.getElementById(id);
 const MOST_BYTES = 60e6;
 const FRAME_BYTES = 100;
 const FACE_BYTES = 600;
+/** Version of the shape of frames and faces. */
+const SCHEMA = 1;
 
 export class Recorder {
   recording = false;
@@ -73,7 +75,7 @@ export class Recorder {
     const answer = await request(`/v1/recordings?format=${format}`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ name: this.#name, frames: this.#frames }),
+      body: JSON.stringify({ schema: SCHEMA, name: this.#name, frames: this.#frames }),
     });
     save(await answer.blob(), `${this.#name}.${format}`);
   }

@@ -32,7 +32,7 @@ export class Settings {
   }
 
   /** What the server has to know, by the names of the protocol. */
-  get wish() {
+  get message() {
     return { smoothing: $("smoothing").checked, min_confidence: this.threshold };
   }
 

@@ -25,10 +25,10 @@ export function cameraTrouble(error) {
   }
 }
 
-/** What a server says, as a sentence. */
+/** What a server says, as a sentence; the name of a file at its beginning stays as it is. */
 export function sentence(text) {
   const ended = /[.!?]$/.test(text) ? text : `${text}.`;
-  return ended[0].toUpperCase() + ended.slice(1);
+  return /^\S+\.\w/.test(ended) ? ended : ended[0].toUpperCase() + ended.slice(1);
 }
 
 /** While the connection is down; `seconds` to the next try. */

@@ -1,38 +1,49 @@
-/** The timeline: a lane per person with stacked probabilities; scrolls while live, is the film's scrub bar otherwise. */
+/** The timeline: lanes of people with stacked probabilities; scrolls while live, is the film's scrub bar otherwise. */
 
 import { LABELS, STACK, clock, colour } from "./expressions.js";
+import { LiveLanes, filmLanes } from "./lanes.js";
 
 /** Seconds that are shown while live. */
 export const WINDOW = 30;
-/** People who get a lane: those seen last while live, those seen longest in a film. */
-const LIVE_LANES = 4;
-const FILM_LANES = 8;
+/** Seconds; who is seen for less time in a film has no lane, as they have no episode. */
+const SHORTEST = 0.3;
+/** Pixels; in a narrower one names are numbers. */
+const NARROW = 520;
 const AXIS = 26;
 const GAP = 10;
+/** Height of the names over lanes that people share. */
+const NAMES = 18;
 /** Seconds for which somebody unseen still counts as seen; with no frame between, this long even. */
 const REACH = 0.4;
 const LONGEST = 3;
 /** The same in frames of a film, whichever is longer. */
 const REACH_FRAMES = 2.5;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
-const NEUTRAL_OPACITY = 0.42;
+/** Pixels; samples that are closer together are painted as their mean. */
+const FINEST = 0.5;
 
 export class Timeline {
   /** Called with seconds when the visitor chooses a moment of a film. */
   onSeek = () => {};
   #canvas;
   #context;
+  #note;
   #people = new Map();
+  #live = new LiveLanes();
   #now = 0;
   #count = 0;
   #duration = null;
   #reach = REACH;
+  #interval = 0;
+  #shown = [];
   #position = 0;
   #layer = null;
   #painting = 0;
 
-  constructor(canvas) {
+  /** `note` is an element for a sentence about people who have no lane. */
+  constructor(canvas, note) {
     this.#canvas = canvas;
+    this.#note = note;
     this.#context = canvas.getContext("2d");
     new ResizeObserver(() => this.refresh()).observe(canvas);
     canvas.addEventListener("pointerdown", (event) => this.#scrub(event));
@@ -45,13 +56,14 @@ export class Timeline {
   live() {
     this.#begin(null, REACH);
     this.#canvas.setAttribute("role", "img");
-    this.#canvas.setAttribute("aria-label", `Expressions of the last ${WINDOW} seconds, a lane per person`);
+    this.#canvas.setAttribute("aria-label", `Expressions of the last ${WINDOW} seconds, in lanes of people`);
     this.#canvas.removeAttribute("tabindex");
     for (const name of ["min", "max", "now", "text"]) this.#canvas.removeAttribute(`aria-value${name}`);
   }
 
   /** Begin one of a film of `duration` seconds, analysed every `interval` seconds: all of it is shown. */
   film(duration, interval) {
+    this.#interval = interval;
     this.#begin(duration, Math.max(REACH, REACH_FRAMES * interval));
     this.#canvas.setAttribute("role", "slider");
     this.#canvas.setAttribute("aria-label", "Moment of the film");
@@ -63,6 +75,7 @@ export class Timeline {
 
   #begin(duration, reach) {
     this.#people.clear();
+    this.#live.clear();
     this.#now = this.#position = 0;
     this.#duration = duration;
     this.#reach = reach;
@@ -75,21 +88,31 @@ export class Timeline {
     this.#count += 1;
     for (const face of faces) {
       if (!face.id) continue;
-      if (!this.#people.has(face.id)) this.#people.set(face.id, { times: [], counts: [], probs: [] });
+      if (!this.#people.has(face.id)) this.#people.set(face.id, { times: [], counts: [], shares: [] });
       const person = this.#people.get(face.id);
       person.times.push(time);
       person.counts.push(this.#count);
-      person.probs.push(LABELS.map((label) => face.probs[label]));
+      person.shares.push(LABELS.map((label) => face.probabilities[label]));
     }
-    if (this.#duration === null) this.#forget(time - WINDOW - 2);
+    if (this.#duration === null) {
+      for (const face of faces) if (face.id) this.#live.place(face.id, (id) => this.#goneSince(id));
+      this.#forget(time - WINDOW - 2);
+    }
     this.refresh();
   }
 
+  #goneSince(id) {
+    const { times, counts } = this.#people.get(id);
+    return counts.at(-1) < this.#count ? times.at(-1) : undefined;
+  }
+
   #forget(before) {
-    for (const [id, { times, counts, probs }] of this.#people) {
+    for (const [id, { times, counts, shares }] of this.#people) {
       const old = times.findIndex((time) => time >= before);
-      if (old === -1) this.#people.delete(id);
-      else if (old > 100) [times, counts, probs].forEach((column) => column.splice(0, old));
+      if (old === -1) {
+        this.#people.delete(id);
+        this.#live.remove(id);
+      } else if (old > 100) [times, counts, shares].forEach((column) => column.splice(0, old));
     }
   }
 
@@ -97,7 +120,8 @@ export class Timeline {
   set position(seconds) {
     this.#position = seconds;
     this.#canvas.setAttribute("aria-valuenow", seconds.toFixed(1));
-    const words = `${clock(Number(seconds.toFixed(1)), this.#duration)} of ${clock(this.#duration, this.#duration)}`;
+    const digits = this.#duration < 60 ? 1 : 0;
+    const words = [seconds, this.#duration].map((time) => clock(time, this.#duration, digits)).join(" of ");
     this.#canvas.setAttribute("aria-valuetext", words);
     this.#schedule();
   }
@@ -112,18 +136,26 @@ export class Timeline {
     this.#painting ||= requestAnimationFrame(() => this.#paint());
   }
 
+  /** Lists of `{id, start, end, ...person}`, each in the order of time. */
   #lanes() {
-    const most = this.#duration === null ? LIVE_LANES : FILM_LANES;
-    const seen = [...this.#people].map(([id, person]) => ({ id, ...person }));
-    const weight = (p) => (this.#duration === null ? p.times.at(-1) : p.times.length);
-    return seen.sort((a, b) => weight(b) - weight(a)).slice(0, most).sort((a, b) => a.id - b.id);
+    const stay = ([id, person]) => ({ id, ...person, start: person.times[0], end: person.times.at(-1) });
+    if (this.#duration === null) {
+      const of = (id) => stay([id, this.#people.get(id)]);
+      return this.#live.lanes.map((lane) => lane.map(of));
+    }
+    const longest = [...this.#people].sort((a, b) => b[1].times.length - a[1].times.length).map(stay);
+    const lasting = longest.filter((person) => person.times.length * this.#interval >= SHORTEST);
+    return filmLanes(lasting.length ? lasting : longest);
   }
 
   #paint() {
     this.#painting = 0;
-    const lanes = this.#lanes();
+    const lanes = this.#layer ? this.#shown : this.#lanes();
+    this.#shown = lanes;
+    const shared = lanes.some((lane) => lane.length > 1);
     const lane = lanes.length <= 2 ? 56 : 38;
-    const height = Math.max(lanes.length, 1) * (lane + GAP) + AXIS + (lanes.length ? 0 : GAP);
+    const row = lane + GAP + (shared ? NAMES : 0);
+    const height = (lanes.length ? lanes.length * row : lane + 2 * GAP) + AXIS;
     if (this.#canvas.style.height !== `${height}px`) this.#canvas.style.height = `${height}px`;
     const width = this.#canvas.clientWidth;
     if (!width) return;
@@ -133,13 +165,14 @@ export class Timeline {
       [this.#canvas.width, this.#canvas.height] = pixels;
       this.#layer = null;
     }
-    const left = width < 520 ? 30 : 84;
-    const plot = { left, width: width - left - 8, height, lane, short: width < 520 };
+    const left = width < NARROW ? 30 : 84;
+    const plot = { left, width: width - left - 8, height, lane, row, shared, short: width < NARROW };
     if (!this.#layer) {
       this.#layer = new OffscreenCanvas(...pixels);
       const context = this.#layer.getContext("2d");
       context.setTransform(density, 0, 0, density, 0, 0);
       this.#paintLanes(context, lanes, plot);
+      this.#tellOthers(lanes);
     }
     const context = this.#context;
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -147,6 +180,14 @@ export class Timeline {
     context.drawImage(this.#layer, 0, 0);
     context.setTransform(density, 0, 0, density, 0, 0);
     if (this.#duration !== null) this.#paintPlayhead(context, plot);
+  }
+
+  #tellOthers(lanes) {
+    const others = this.#people.size - lanes.flat().length;
+    const who = others === 1 ? "1 more person has" : `${others} more people have`;
+    const text = this.#duration === null ? `${who} no lane here.` : `${who} no lane here: they were seen for less time.`;
+    this.#note.textContent = others ? text : "";
+    this.#note.hidden = !others;
   }
 
   #range() {
@@ -167,18 +208,20 @@ export class Timeline {
       const words = this.#duration === null ? "People appear here as they are seen." : "Nobody was seen.";
       context.fillText(words, plot.left + plot.width / 2, (plot.height - AXIS) / 2);
     }
-    for (const [row, person] of lanes.entries()) {
-      const top = GAP / 2 + row * (plot.lane + GAP);
+    for (const [k, lane] of lanes.entries()) {
+      const top = GAP / 2 + k * plot.row + (plot.shared ? NAMES : 0);
       context.fillStyle = tones.ink;
       context.textAlign = "left";
-      context.fillText(plot.short ? `${person.id}` : `Person ${person.id}`, 2, top + plot.lane / 2);
+      context.fillText(laneName(lane, plot.short), 2, top + plot.lane / 2);
       context.fillStyle = tones.line;
       context.fillRect(plot.left, top + plot.lane, plot.width, 1);
       context.save();
       context.beginPath();
-      context.rect(plot.left, top, plot.width, plot.lane);
+      context.rect(plot.left, top - NAMES, plot.width, plot.lane + NAMES);
       context.clip();
-      for (const run of this.#runs(person, from)) paintRun(context, person, run, x, top, plot.lane);
+      for (const person of lane)
+        for (const run of this.#runs(person, from)) paintRun(context, person, run, x, top, plot.lane);
+      if (lane.length > 1) paintNames(context, lane, tones, x, top, plot);
       context.restore();
     }
   }
@@ -230,7 +273,7 @@ export class Timeline {
     if (this.#duration === null) return;
     if (event.type === "pointerdown") this.#canvas.setPointerCapture(event.pointerId);
     const width = this.#canvas.clientWidth;
-    const left = width < 520 ? 30 : 84;
+    const left = width < NARROW ? 30 : 84;
     const share = (event.offsetX - left) / (width - left - 8);
     this.onSeek(Math.min(Math.max(share, 0), 1) * this.#duration);
   }
@@ -247,15 +290,52 @@ export class Timeline {
   }
 }
 
+function laneName(lane, short) {
+  if (lane.length > 1) return short ? "" : `${lane.length} people`;
+  return short ? `${lane[0].id}` : `Person ${lane[0].id}`;
+}
+
+/** Over the stretches of a shared lane: who it is, as far as there is room before the next one. */
+function paintNames(context, lane, tones, x, top, plot) {
+  const places = lane.map((person, i) => {
+    const end = i + 1 < lane.length ? x(lane[i + 1].start) : plot.left + plot.width;
+    return { id: person.id, start: x(person.start), end };
+  });
+  const fits = (name, { start, end }) => context.measureText(name).width + 8 <= end - start;
+  const seen = places.filter(({ start, end }) => end > start); // the others have gone to the left
+  const short = !seen.every((place) => fits(`Person ${place.id}`, place));
+  for (const place of seen) {
+    const { id, start } = place;
+    context.clearRect(start - 1, top, 1, plot.lane);
+    context.fillStyle = tones.faint;
+    context.fillRect(start, top - 13, 1, 13);
+    context.fillStyle = tones.ink;
+    const name = short ? `${id}` : `Person ${id}`;
+    if (fits(name, place)) context.fillText(name, start + 4, top - 8);
+  }
+}
+
 /** One stretch as stacked areas in steps: a sample lasts until the next. */
-function paintRun(context, { times, probs }, [first, behind, end], x, top, height) {
-  const edges = times.slice(first, behind).map(x);
+function paintRun(context, { times, shares }, [first, behind, end], x, top, height) {
+  const edges = [];
+  const samples = [];
+  for (let i = first; i < behind; i += 1) {
+    const at = x(times[i]);
+    if (edges.length && at - edges.at(-1) < FINEST) {
+      const sample = samples.at(-1);
+      sample.count += 1;
+      for (const [k, share] of shares[i].entries()) sample.sums[k] += share;
+    } else {
+      edges.push(at);
+      samples.push({ sums: [...shares[i]], count: 1 });
+    }
+  }
   edges.push(x(end));
   const base = top + height;
-  const low = new Float32Array(behind - first);
+  const low = new Float32Array(samples.length);
   for (const label of STACK) {
     const which = LABELS.indexOf(label);
-    const high = low.map((value, i) => value + probs[first + i][which]);
+    const high = low.map((value, i) => value + samples[i].sums[which] / samples[i].count);
     context.beginPath();
     for (const [i, value] of high.entries()) {
       context.lineTo(edges[i], base - height * value);
@@ -265,7 +345,7 @@ function paintRun(context, { times, probs }, [first, behind, end], x, top, heigh
       context.lineTo(edges[i + 1], base - height * low[i]);
       context.lineTo(edges[i], base - height * low[i]);
     }
-    context.fillStyle = label === "neutral" ? colour(label, NEUTRAL_OPACITY) : colour(label);
+    context.fillStyle = colour(label);
     context.fill();
     low.set(high);
   }

@@ -126,7 +126,7 @@ def compare(full: Model, small: Model, crops: NDArray[np.uint8], labels: NDArray
         predictions.append(logits.argmax(1))
         scores[name] = {
             "accuracy": metrics.accuracy(labels, predictions[-1]),
-            "macro_f1": metrics.macro_f1(metrics.confusion(labels, predictions[-1], len(classifier.labels))),
+            "macro_f1": metrics.macro_f1(metrics.confusion(labels, predictions[-1], len(classifier.label_names))),
             "nll": metrics.nll(logits, labels),
             "ece": metrics.ece(softmax(logits), labels),
             "bytes": len((full if name == "float32" else small).weights),

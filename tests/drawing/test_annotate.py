@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 
-from mien.faces import UNCERTAIN, Faces
-from mien.labels import LABELS
-from mien.output.annotate import COLOURS, Rect, annotate, layout
+from mien.drawing.annotate import COLOURS, Rect, annotate, layout
+from mien.faces import Faces
+from mien.labels import LABELS, UNCERTAIN
 
 
 def faces_at(boxes: ArrayLike, best: str = "happy", share: float = 0.9) -> Faces:
@@ -150,6 +150,25 @@ def test_a_group_is_labelled_without_collisions() -> None:
     chips = [mark.chip for mark in marks if mark.chip is not None]
     assert len(chips) == len(boxes)
     assert not any(overlap(a, b) for a, b in combinations([*chips, *(mark.box for mark in marks)], 2))
+
+
+def test_bars_cover_nobody_elses_head() -> None:
+    """A large face with bars, and a small one without anywhere on its right: hair and chin reach beyond the box."""
+    for left in range(425, 700, 5):
+        large, small = layout(faces_at([[300, 130, 420, 270], [left, 190, left + 50, 250]]), 900, 460)
+        assert large.panel is not None
+        assert small.panel is None
+        assert not overlap(large.panel, (left - 9, 168, left + 59, 261)), left
+
+
+def test_neutral_can_be_seen_on_paper_and_on_a_dark_page() -> None:
+    def luminance(rgb: tuple[int, int, int]) -> float:
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (c / 255 for c in rgb)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for behind in ((255, 255, 255), (25, 28, 34)):  # WCAG 2.2 asks 3 to 1 of what is drawn
+        light, dark = sorted((luminance(COLOURS["neutral"]), luminance(behind)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 3
 
 
 @st.composite

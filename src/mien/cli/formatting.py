@@ -16,7 +16,7 @@ _BAR = 10
 
 def bar(label: str, share: float, labels: tuple[str, ...]) -> tuple[Text, Text]:
     """An expression's name and a bar with its probability, in its colour among `labels`."""
-    from mien.output.annotate import colours
+    from mien.drawing.annotate import colours
 
     colour = "rgb({},{},{})".format(*colours(labels)[label])
     full, empty = ("#", ".") if out.options.ascii_only else ("█", "░")
@@ -40,6 +40,6 @@ def readable(path: str | Path) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
-def counted(number: int, thing: str) -> str:
-    """`1 face`, `2 faces`."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+def counted(number: int, thing: str, many: str = "") -> str:
+    """`1 face`, `2 faces`; `many` is the plural where it is irregular."""
+    return f"{number:,} {thing if number == 1 else many or f'{thing}s'}"

@@ -1,4 +1,4 @@
-"""Whose turn it is: pictures and frames of everybody share a few threads, first come, first served."""
+"""`Slots`: a few threads that everybody's pictures and frames share, first come, first served."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Turns:
-    """`workers` threads, and a queue before them in which everybody stands once at most.
+class Slots:
+    """`workers` threads behind a fair semaphore; each viewer waits for at most one slot.
 
-        async with turns.free:
-            result = await turns.call(read, newest)
+        async with slots.free:
+            result = await slots.run(read, newest)
 
-    Whoever wants a second turn goes to the end of the queue, so that turns go round and nobody starves; and since
-    work is chosen when the turn has come, not before, a viewer can bring the newest frame.
+    Whoever wants another slot goes to the end of the queue, so nobody starves. Work is chosen once the slot is free,
+    not before, so a viewer can bring its newest frame.
     """
 
     def __init__(self, workers: int) -> None:
         self.free = asyncio.Semaphore(workers)
         self._pool = ThreadPoolExecutor(workers, "reader")
 
-    async def call(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run `work` in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: work(*args, **kwargs))
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mien.output import raster
-from mien.output.raster import Colour, Picture, lay, rounded, text_length, write
+from mien.drawing import raster
+from mien.drawing.raster import Colour, Picture, lay, rounded, text_length, write
 
 WIDTH, HEIGHT = 160, 120
 COLOUR: Colour = (240, 100, 7)

@@ -8,7 +8,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
-class Measures:
+class Metrics:
     """Counters of one server."""
 
     content_type = CONTENT_TYPE_LATEST
@@ -24,7 +24,7 @@ class Measures:
         )
         self.faces = Counter("mien_faces", "Faces that were read, in frames and pictures.", registry=registry)
         self.seconds = Histogram(
-            "mien_frame_seconds", "Time of a frame: waiting for its turn, decoding, analysis.", ["stage"],
+            "mien_frame_seconds", "Time of a frame: waiting for a slot, decoding, analysis.", ["stage"],
             registry=registry, buckets=_SECONDS,
         )  # fmt: skip
         self.films = Counter("mien_films", "Films that were read, by how it ended.", ["state"], registry=registry)

@@ -7,31 +7,36 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, cycle
 from math import ceil, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.faces import UNCERTAIN, Faces
-from mien.output.raster import Colour, Picture, lay, rounded, text_length, write
+from mien.drawing.raster import Colour, Picture, lay, rounded, text_length, write
+from mien.labels import UNCERTAIN
+
+if TYPE_CHECKING:
+    from mien.faces import Faces
 
 Rect = tuple[int, int, int, int]
 """x1, y1, x2, y2 in whole pixels, the last two outside."""
 
 #: One colour per expression, told apart by colour-blind people too (after Okabe and Ito 2008), light enough for
-#: dark text. Everything that shows expressions in colour takes these, by `colours`.
+#: dark text; neutral can be seen on white and on black. Everything that shows expressions in colour takes these, by
+#: `colours`.
 COLOURS: dict[str, Colour] = {
     "angry": (230, 97, 38),
     "disgust": (0, 178, 130),
     "fear": (214, 132, 180),
     "happy": (246, 222, 70),
-    "neutral": (214, 219, 226),
+    "neutral": (139, 148, 163),
     "sad": (96, 180, 236),
     "surprise": (240, 165, 20),
-    UNCERTAIN: (160, 166, 175),
+    UNCERTAIN: (214, 219, 226),
 }
 _OTHERS: tuple[Colour, ...] = (
     (96, 180, 236), (240, 165, 20), (0, 178, 130), (214, 132, 180), (246, 222, 70), (230, 97, 38),
-    (172, 150, 245), (176, 212, 84), (214, 219, 226), (112, 218, 222), (201, 158, 112), (250, 152, 148),
+    (172, 150, 245), (176, 212, 84), (139, 148, 163), (112, 218, 222), (201, 158, 112), (250, 152, 148),
 )  # fmt: skip
 """For labels that are none of ours, in turn, as far as they are free: first the colours that ours do not use."""
 _DARK: Colour = (19, 21, 26)
@@ -40,6 +45,8 @@ _PALE: Colour = (200, 204, 211)
 
 _ROW, _PANEL_PAD = 1.45, 0.7  # of the font size
 _SHRINK = 0.86
+_HEAD = (0.2, 0.4, 0.2, 0.2)
+"""How far a head reaches beyond its face's box to the left, up, right and down, in shares of the box."""
 
 
 @lru_cache(maxsize=16)
@@ -88,8 +95,9 @@ def annotate(image: NDArray[np.uint8], faces: Faces, min_confidence: float = 0.0
 def layout(faces: Faces, width: int, height: int, min_confidence: float = 0.0) -> list[Mark]:
     """Where everything goes in a picture of that size, largest face first.
 
-    Nothing reaches outside the picture. Panels overlap no face, no chip and no other panel; neither do chips,
-    unless the picture is so full that a chip has no free place: it then takes the one that hides the least.
+    Nothing reaches outside the picture. Panels overlap no face, no other person's head, no chip and no other panel;
+    chips overlap no face, chip or panel, unless the picture is so full that a chip has no free place: it then takes
+    the one that hides the least.
     """
     unit = sqrt(width * height)
     boxes = {i: box for i, b in enumerate(faces.boxes) if (box := _clipped(b, width, height))}
@@ -109,8 +117,10 @@ def layout(faces: Faces, width: int, height: int, min_confidence: float = 0.0) -
         marks.append(Mark(i, boxes[i], text, tones[labels[i]], chip, font))
     if faces.probs is None:
         return marks
+    heads = {i: _head(box) for i, box in boxes.items()}
     for k, mark in enumerate(marks):
-        font, panel = _place_panel(mark, faces.label_names, (width, height), unit, taken)
+        others = [head for i, head in heads.items() if i != mark.face]
+        font, panel = _place_panel(mark, faces.label_names, (width, height), unit, taken + others)
         if panel is not None:
             taken.append(panel)
             marks[k] = Mark(mark.face, mark.box, mark.text, mark.colour, mark.chip, mark.chip_font, panel, font)
@@ -247,6 +257,16 @@ def _clipped(box: NDArray[np.float32], width: int, height: int) -> Rect | None:
     x1, x2 = (int(v) for v in np.clip(np.rint(box[[0, 2]]), 0, width))
     y1, y2 = (int(v) for v in np.clip(np.rint(box[[1, 3]]), 0, height))
     return (x1, y1, x2, y2) if x2 > x1 and y2 > y1 else None
+
+
+def _head(box: Rect) -> Rect:
+    """The box with the hair, ears and chin around it."""
+    wide, high = box[2] - box[0], box[3] - box[1]
+    left, up, right, down = _HEAD
+    return (
+        round(box[0] - left * wide), round(box[1] - up * high), round(box[2] + right * wide),
+        round(box[3] + down * high),
+    )  # fmt: skip
 
 
 def _moved_inside(rect: Rect, picture: tuple[int, int], margin: int = 0) -> Rect | None:

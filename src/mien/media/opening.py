@@ -1,0 +1,238 @@
+"""Opens any source, and reads its frames."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+
+from mien.errors import InputError
+from mien.media.cameras import capture, find_camera
+from mien.media.frames import Frame, Frames, Pick
+from mien.media.images import Color, ImageLike, load_image, read_image, unreachable
+from mien.media.sources import PIPE, Source, find_sources
+from mien.media.video import Film
+
+FrameSource = str | Path | int | Source | Iterable[str | Path | Source | ImageLike]
+"""What `open_frames` opens."""
+_RETRIES = 8
+"""How often a stream that drops is asked again, after 1, 2, 4 ... and at most 30 seconds."""
+
+
+@dataclass(frozen=True)
+class RawVideo:
+    """How to read raw frames on standard input: rgb24, `width * height * 3` bytes each, `fps` of them a second."""
+
+    width: int
+    height: int
+    fps: float
+
+
+def open_frames(
+    source: FrameSource,
+    *,
+    every: int = 1,
+    max_fps: float | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    raw: RawVideo | None = None,
+    newest: bool = False,
+    fps: float = 25.0,
+    color: Color = "rgb",
+) -> Frames:
+    """The frames of any source, read ahead in a thread of its own.
+
+    `source` is a picture, a film, a folder, a pattern, several of them, the number or device of a camera, a URL, or
+    `-` for raw frames on standard input, which `raw` describes; or arrays (any iterable of what `load_image` takes),
+    which are one sequence of `fps` frames a second with channels in the order `color`. Of moving pictures every
+    `every`-th frame is taken, no more than `max_fps` in a second, from `start` to before `end` in seconds. `newest`
+    is for sources that are live: whoever is slower gets the newest frame, and `dropped` counts those left out.
+
+    Raises InputError when nothing can be opened, or a choice makes no sense. What goes wrong later is raised after all
+    that could be read.
+    """
+    Pick(every, max_fps, start, end)  # raises on what makes no sense
+    if isinstance(source, str | Path | int | Source):
+        names: list[Any] = [source]
+    else:
+        given = iter(source)
+        first = next(given, None)
+        if first is None:
+            raise InputError("no source was given: name a film, a folder, a camera or a URL, or give pictures")
+        if not isinstance(first, str | Path | Source):
+            if not fps > 0:
+                raise InputError(f"fps should be above 0, not {fps:g}")
+            return Frames(partial(_array_frames, chain([first], given), fps, color, Pick(every, max_fps, start, end)))
+        names = [first, *given]
+    sources = [item for item in names if isinstance(item, Source)]
+    found, problems = find_sources(
+        [str(item) if isinstance(item, int) else item for item in names if not isinstance(item, Source)]
+    )
+    sources += found
+    if not sources:
+        raise _together(problems)
+    if len(sources) == 1 and not problems:
+        one = sources[0]
+        opened = _open(one, Pick(every, max_fps, start, end), raw)
+        file = one.path if one.kind == "film" else None
+        return Frames(opened.read, opened.duration, opened.live, newest and opened.live, one.name, file)
+
+    def read(stop: Event) -> Iterator[Frame]:
+        for one in sources:
+            try:
+                yield from _open(one, Pick(every, max_fps, start, end), raw).read(stop)
+            except InputError as problem:
+                problems.append(problem)
+        if problems:
+            raise _together(problems)
+
+    return Frames(read)
+
+
+def _together(problems: Sequence[InputError]) -> InputError:
+    if len(problems) == 1:
+        return problems[0]
+    return InputError(f"{len(problems)} sources could not be read: " + "; ".join(map(str, problems)))
+
+
+@dataclass(frozen=True)
+class _Opened:
+    read: Callable[[Event], Iterator[Frame]]
+    duration: float | None = None
+    live: bool = False
+
+
+def _open(source: Source, pick: Pick, raw: RawVideo | None) -> _Opened:
+    if source.kind == "picture":
+        return _Opened(lambda _: iter([Frame(read_image(source.name), source=source.name, still=True)]))
+    if source.kind == "pipe":
+        return _Opened(partial(_raw_frames, raw, pick))
+    if source.kind == "camera" and sys.platform == "win32":
+        return _Opened(partial(_stoppable, capture(int(source.name), source.name), pick), live=True)
+    film = open_film(source)
+    if source.kind == "stream" and film.is_picture:
+        film.close()
+        return _open(replace(source, kind="picture"), pick, raw)
+    if source.kind == "stream" and film.live:
+        return _Opened(partial(_reconnecting, source, film, pick), live=True)
+    return _Opened(partial(_film_frames, film, pick), film.duration, film.live)
+
+
+def open_film(source: Source) -> Film:
+    """A film file, stream or camera, opened; raises InputError when that fails."""
+    if source.kind == "camera":
+        device, container = find_camera(source.name)
+        return Film(source.name, device, container=container)
+    if source.kind == "stream":
+        options = {"rtsp_transport": "tcp"} if source.name.lower().startswith("rtsp") else None
+        return Film(source.name, source.name, options=options)
+    try:
+        if not source.path.is_file():
+            source.path.stat()  # raises where nothing is there
+            raise InputError(f"{source.path} is no regular file; name an image, a film, a camera or a URL")
+        with source.path.open("rb"):
+            pass
+    except OSError as error:
+        raise unreachable(source.path, error) from None
+    return Film(source.name, f"file:{source.path}")
+
+
+def _film_frames(film: Film, pick: Pick, stop: Event) -> Iterator[Frame]:
+    try:
+        for frame in film.frames(pick):
+            if stop.is_set():
+                return
+            yield frame
+    finally:
+        film.close()
+
+
+def _stoppable(frames: Iterator[Frame], pick: Pick, stop: Event) -> Iterator[Frame]:
+    """Those of an unending source that are wanted."""
+    for frame in frames:
+        if stop.is_set() or pick.over(frame.time):
+            return
+        if pick.wants(frame.index, frame.time):
+            yield frame
+
+
+def _array_frames(images: Iterable[Any], fps: float, color: Color, pick: Pick, stop: Event) -> Iterator[Frame]:
+    for index, image in enumerate(images):
+        now = index / fps
+        if stop.is_set() or pick.over(now):
+            return
+        if pick.wants(index, now):
+            pixels, name = load_image(image, color)
+            yield Frame(pixels, index, now, "" if name else name)
+
+
+def _reconnecting(source: Source, film: Film, pick: Pick, stop: Event) -> Iterator[Frame]:
+    """The frames of a live stream, over its interruptions; numbers and times go on as time passes."""
+    began, count, offset, failures = time.monotonic(), 0, 0.0, 0
+    while True:
+        problem = InputError(f"{source.name} has ended")
+        try:
+            for frame in _film_frames(film, Pick(), stop):
+                if not failures and not count:
+                    began = time.monotonic()
+                elif failures:
+                    offset, failures = time.monotonic() - began - frame.time, 0
+                moved = replace(frame, index=count, time=frame.time + offset)
+                count += 1
+                if pick.over(moved.time):
+                    return
+                if pick.wants(moved.index, moved.time):
+                    yield moved
+        except InputError as error:
+            problem = error
+        while True:
+            failures += 1
+            if failures > _RETRIES:
+                raise problem
+            if stop.wait(min(2.0 ** (failures - 1), 30.0)):
+                return
+            try:
+                film = open_film(source)
+                break
+            except InputError as error:
+                problem = error
+
+
+def _raw_frames(raw: RawVideo | None, pick: Pick, stop: Event) -> Iterator[Frame]:
+    if raw is None:
+        raise InputError("raw frames on standard input need their size and rate, as in --size 640x480 --fps 25")
+    length = raw.width * raw.height * 3
+    index = 0
+    # Not the buffer above it: that one's lock, held by a thread that waits here, would break the interpreter's exit.
+    pipe = io.FileIO(sys.stdin.fileno(), closefd=False)
+    while content := _exactly(pipe, length):
+        if len(content) < length:
+            raise InputError(
+                f"standard input ends within frame {index}: a frame of {raw.width}x{raw.height} rgb24 has {length:,} "
+                f"bytes, the last has {len(content):,}"
+            )
+        now = index / raw.fps
+        if stop.is_set() or pick.over(now):
+            return
+        if pick.wants(index, now):
+            yield Frame(np.frombuffer(content, np.uint8).reshape(raw.height, raw.width, 3), index, now, PIPE)
+        index += 1
+    if not index:
+        raise InputError("standard input is empty: no frame came")
+
+
+def _exactly(pipe: io.FileIO, length: int) -> bytes:
+    """So many bytes, or fewer at the end."""
+    content = bytearray()
+    while len(content) < length and (part := pipe.read(length - len(content))):
+        content += part
+    return bytes(content)

@@ -1,0 +1,228 @@
+"""`Recording`: everything that was read from one source, or from several; what `mien.watch` returns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mien.columns import columns_to_pandas, columns_to_polars
+from mien.errors import InputError, MienError
+from mien.faces import Faces, printable
+from mien.output.episodes import save_episodes
+from mien.output.places import place_for
+from mien.output.tables import open_frames_table, open_table
+from mien.output.timeline.bins import Timeline
+from mien.output.timeline.render import save_timeline
+from mien.recording.log import FaceLog
+from mien.tracking.episodes import Episode
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who was followed through one source; times are seconds from its start.
+
+    first, last    when they were seen first and last
+    seconds        for how long they were seen
+    label          the expression with the highest mean probability
+    probabilities  mean probability of each expression over all frames of them
+    """
+
+    source: str
+    id: int
+    first: float
+    last: float
+    seconds: float
+    label: str
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of one source shows faces.
+
+    frames             that were read
+    frames_with_faces  of these
+    faces              found in all of them
+    seconds            from the first frame that was read to the end of the last
+    dropped            frames of a live source that came faster than they could be read
+    """
+
+    source: str
+    frames: int
+    frames_with_faces: int
+    faces: int
+    seconds: float
+    dropped: int = 0
+
+    @property
+    def share(self) -> float:
+        """Of the frames that show a face, 0..1; 0 without a frame."""
+        return self.frames_with_faces / self.frames if self.frames else 0.0
+
+
+@dataclass
+class SourceRecord:
+    """What was read from one source."""
+
+    name: str
+    coverage: Coverage
+    people: list[Person]
+    episodes: list[Episode]
+    timeline: Timeline
+    log: FaceLog | None = None
+
+
+@dataclass(repr=False)
+class Recording:
+    """Everything that was read, of one source or of several in their order.
+
+    records      what was read from each source
+    provenance   version, model and detector with their SHA-256, options, machine, date
+    problems     what went wrong: sources that are missing or damaged, outputs that could not be written
+    notes        what else is worth knowing, in sentences
+    written      the files that were written
+    interrupted  whether it was stopped before the end
+    """
+
+    records: list[SourceRecord] = field(default_factory=list)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    problems: list[MienError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def sources(self) -> list[str]:
+        """Their names."""
+        return [record.name for record in self.records]
+
+    @property
+    def people(self) -> list[Person]:
+        """Everybody who was followed, source by source; an id is one person's within a source."""
+        return [person for record in self.records for person in record.people]
+
+    @property
+    def episodes(self) -> list[Episode]:
+        """Source by source, by their onset."""
+        return [episode for record in self.records for episode in record.episodes]
+
+    @property
+    def coverage(self) -> list[Coverage]:
+        """Of each source."""
+        return [record.coverage for record in self.records]
+
+    def frames(self) -> list[Faces]:
+        """The faces of every frame again, without pictures. Raises InputError where they were not kept."""
+        return [faces for record in self.records for faces in self._log(record).frames()]
+
+    def to_polars(self) -> pl.DataFrame:
+        """One row per face and frame, with the columns of written tables. Raises InputError where the faces were not
+        kept, MissingExtraError without polars."""
+        return columns_to_polars([(log.columns(), log.label_names) for log in map(self._log, self.records)])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """As `to_polars`, for pandas."""
+        return columns_to_pandas([(log.columns(), log.label_names) for log in map(self._log, self.records)])
+
+    def _log(self, record: SourceRecord) -> FaceLog:
+        if record.log is None:
+            raise InputError("the faces of each frame were not kept; watch with keep=True, or read the table it wrote")
+        return record.log
+
+    def summary(self) -> dict[str, Any]:
+        """For JSON: per source its coverage and people, each with how often they showed what and for how long."""
+        return {
+            "sources": [
+                {
+                    **asdict(record.coverage),
+                    "source": printable(record.name),
+                    "share_with_faces": round(record.coverage.share, 4),
+                    "people": [_person(person, record.episodes) for person in record.people],
+                }
+                for record in self.records
+            ],
+            "interrupted": self.interrupted,
+            "problems": [str(problem) for problem in self.problems],
+            "notes": list(self.notes),
+            "provenance": self.provenance,
+        }
+
+    def save(
+        self,
+        *,
+        table: str | Path | None = None,
+        frames: str | Path | None = None,
+        episodes: str | Path | None = None,
+        timeline: str | Path | None = None,
+        min_confidence: float = 0.0,
+    ) -> list[Path]:
+        """Write files as `mien.watch` does, and give their paths. Raises InputError where the faces of each frame are
+        asked for and were not kept, or a path has another ending; OutputError when a file cannot be written."""
+        names = [record.name for record in self.records]
+        written = []
+        if table is not None:
+            label_names = self._log(self.records[0]).label_names if self.records else ()
+            with open_table(table, min_confidence, label_names, self.provenance) as rows:
+                for faces in self.frames():
+                    rows.write(faces)
+            written.append(Path(table))
+        if frames is not None:
+            with open_frames_table(frames, self.provenance) as rows:
+                for faces in self.frames():
+                    rows.write(faces)
+            written.append(Path(frames))
+        for i, record in enumerate(self.records):
+            if episodes is not None:
+                written.append(place_for(episodes, names, i, "episodes"))
+                save_episodes(written[-1], record.name, record.episodes)
+            if timeline is not None:
+                written.append(place_for(timeline, names, i, "timeline"))
+                save_timeline(written[-1], record.timeline, record.episodes)
+        return written
+
+    def __repr__(self) -> str:
+        frames = sum(one.frames for one in self.coverage)
+        shown = ", ".join(self.sources[:2]) + (f" and {len(self.sources) - 2} more" if len(self.sources) > 2 else "")
+        parts = [
+            shown or "nothing", f"{frames} frames", f"{len(self.people)} people", f"{len(self.episodes)} episodes",
+        ]  # fmt: skip
+        if frames:
+            parts.append(f"faces in {sum(one.frames_with_faces for one in self.coverage) / frames:.0%} of the frames")
+        if self.problems:
+            parts.append(f"{len(self.problems)} problems")
+        return f"Recording({', '.join(parts)}{', interrupted' if self.interrupted else ''})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: everybody who was seen, with what they showed most."""
+        rows = "".join(
+            f"<tr><td>{escape(printable(p.source))}</td><td>{p.id}</td><td>{p.seconds:.1f} s</td>"
+            f"<td>{escape(p.label)}</td><td>{p.probabilities[p.label]:.0%}</td></tr>"
+            for p in self.people
+        )
+        head = "<tr><th>source</th><th>person</th><th>seen</th><th>mostly</th><th>mean probability</th></tr>"
+        return f"<p>{escape(repr(self))}</p><table>{head}{rows}</table>"
+
+
+def _person(person: Person, episodes: Sequence[Episode]) -> dict[str, Any]:
+    own = [episode for episode in episodes if episode.id == person.id]
+    seconds: Counter[str] = Counter()
+    for episode in own:
+        seconds[episode.label] += episode.duration  # type: ignore[assignment]
+    return {
+        "id": person.id,
+        "first_s": round(person.first, 3),
+        "last_s": round(person.last, 3),
+        "seconds": round(person.seconds, 3),
+        "label": person.label,
+        "probabilities": {label: round(p, 4) for label, p in person.probabilities.items()},
+        "episodes": dict(Counter(episode.label for episode in own)),
+        "episode_seconds": {label: round(length, 3) for label, length in seconds.items()},
+    }
