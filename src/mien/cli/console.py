@@ -22,10 +22,10 @@ err = Console(stderr=True)
 _quiet = False
 
 
-def be_quiet() -> None:
-    """From now on show neither progress nor notes."""
+def be_quiet(quiet: bool) -> None:
+    """Whether to show neither progress nor notes from now on."""
     global _quiet
-    _quiet = True
+    _quiet = quiet
 
 
 def shows_progress() -> bool:
