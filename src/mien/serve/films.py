@@ -20,6 +20,7 @@ router = APIRouter(prefix="/v1/videos", tags=["films"])
 
 _MIME: Mapping[str, str] = {
     "table.csv": "text/csv",
+    "frames.csv": "text/csv",
     "table.jsonl": "application/jsonl",
     "table.parquet": "application/vnd.apache.parquet",
     "episodes.csv": "text/csv",
@@ -30,8 +31,8 @@ _MIME: Mapping[str, str] = {
     "timeline.html": "text/html",
 }
 Result = Literal[
-    "table.csv", "table.jsonl", "table.parquet", "episodes.csv", "episodes.json", "episodes.vtt", "episodes.tsv",
-    "timeline.png", "timeline.html",
+    "table.csv", "table.jsonl", "table.parquet", "frames.csv", "episodes.csv", "episodes.json", "episodes.vtt",
+    "episodes.tsv", "timeline.png", "timeline.html",
 ]  # fmt: skip
 FilmId = Annotated[str, InPath(alias="id", max_length=64, description="As POST /v1/videos gave it.")]
 
@@ -97,7 +98,7 @@ async def remove(id: FilmId, service: Shared) -> None:
         501,
         good={
             200: {
-                "description": "A row per face and frame, everybody's episodes, or a drawing of them.",
+                "description": "A row per face and frame, a row per frame, everybody's episodes, or a drawing of them.",
                 "content": {kind: {} for kind in sorted(set(_MIME.values()))},
             }
         },

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from mien import __version__
 from mien.drawing.annotate import annotate
 from mien.models import Card
+from mien.output.episodes import save_episodes
 from mien.recording.recorder import Recorder
 from mien.serve.pictures import PICTURES, decode
 from mien.serve.problems import Refused, documented, listed
@@ -126,6 +127,8 @@ def _recorded(content: bytes, kind: str, service: Service) -> Response:
         for faces in frames:
             recorder.write(None, faces)
         recorder.finish()
+        if not recording.frames and kind == "vtt":
+            save_episodes(path, name, [])  # no frame is a recording, too
         for problem in recorder.problems:
             raise problem
         made = path.read_bytes()

@@ -1,7 +1,6 @@
 /** A film's way through the server: upload, analysis, result; and what was seen at any of its moments. */
 
 import { request, save, upload } from "./api.js";
-import { LABELS } from "./expressions.js";
 
 /** Milliseconds between two questions for the progress. */
 const PACE = 400;
@@ -67,7 +66,7 @@ export class Film {
       if (!line) continue;
       const row = JSON.parse(line);
       if (!byFrame.has(row.frame)) byFrame.set(row.frame, { time: row.time_s, faces: [] });
-      byFrame.get(row.frame).faces.push(faceOf(row));
+      byFrame.get(row.frame).faces.push({ ...row, id: row.id ?? 0 }); // a row has the keys of a face, too
     }
     this.#frames = [...byFrame.values()].sort((a, b) => a.time - b.time);
     const steps = this.#frames.slice(1).map((frame, i) => frame.time - this.#frames[i].time);
@@ -108,16 +107,4 @@ export class Film {
     // Nobody waits for the answer; a server that is gone has forgotten it anyway.
     if (this.#place) request(this.#place, { method: "DELETE", keepalive: true }).catch(() => {});
   }
-}
-
-/** A row of the table as the face that the live stream would send. */
-function faceOf(row) {
-  const probabilities = Object.fromEntries(LABELS.map((label) => [label, row[label]]));
-  return {
-    id: row.id ?? 0,
-    box: [row.x1, row.y1, row.x2, row.y2],
-    label: row.label,
-    confidence: row.confidence,
-    probabilities,
-  };
 }
