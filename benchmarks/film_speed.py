@@ -87,7 +87,7 @@ def ours(film: Path, analyzer: mien.Analyzer, workers: int, target: Path | None)
         if target is None:
             return [len(faces) for faces in stream]
         found = []
-        with open_video(target, source) as out:
+        with open_video(target, source.path) as out:
             for frame, faces in stream.pairs():
                 out.write(annotate(frame.image, faces), frame.time)
                 found.append(len(faces))
@@ -148,7 +148,7 @@ def stages(film: Path, analyzer: mien.Analyzer) -> dict[str, float]:
     cv2.setNumThreads(1)
     began = time.process_time()
     cuts, tracker, smoother = CutDetector(), Tracker(), Smoother()
-    with open_video(film.with_name("staged.mp4"), source) as out:
+    with open_video(film.with_name("staged.mp4"), source.path) as out:
         for frame in open_film(source).frames():
             faces = timed("detect", analyzer.detector.detect, frame.image).replace(time=frame.time)
             faces = timed("classify", analyzer.classifier.classify, frame.image, faces)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
 
-from mien.faces import Faces
+from mien.columns import table_columns
+from mien.errors import InputError
+from mien.faces import SCHEMA, Faces
 from mien.labels import LABELS, UNCERTAIN
 
 
@@ -26,8 +29,12 @@ def test_columns_are_checked_and_read_only() -> None:
     assert faces.boxes.dtype == np.float32
     with pytest.raises(ValueError, match="read-only"):
         faces.boxes[0, 0] = 3
-    with pytest.raises(ValueError, match=r"scores should have shape \(2,\)"):
+    with pytest.raises(InputError, match=r"scores should have shape \(2,\), not \(3,\)"):
         faces.replace(scores=np.zeros(3))
+    with pytest.raises(InputError, match=r"scores should have shape \(2,\), not \(0,\)"):
+        faces.replace(scores=[])
+    with pytest.raises(InputError, match=r"probs should be probabilities .* not to \[63"):
+        faces.replace(probs=np.full((2, 7), 9))
     with pytest.raises(AttributeError):
         faces.time = 3  # type: ignore[misc]
 
@@ -64,3 +71,76 @@ def test_json_is_plain_and_complete() -> None:
     assert list(first["probabilities"]) == list(LABELS)
     assert first["label"] == "happy"
     assert second["landmarks"] is None
+
+
+def test_a_face_a_slice_a_mask_and_each() -> None:
+    faces = two().replace(ids=np.array([7, 8]))
+    assert (faces[0].label, faces[-1].label) == ("happy", "fear")
+    assert faces[1].confidence == pytest.approx(0.4)
+    assert faces[1].id == 8
+    assert faces[0].probabilities == pytest.approx({label: 0.4 if label == "happy" else 0.1 for label in LABELS})
+    assert faces[0].box.tolist() == [1, 2, 30, 40]
+    assert faces[0].score == pytest.approx(0.9)
+    assert [face.label for face in faces] == ["happy", "fear"]
+    assert faces[1:].labels() == ["fear"]
+    assert faces[::-1].labels() == ["fear", "happy"]
+    assert faces[faces.scores > 0.7].labels() == ["happy"]
+    assert faces[[1, 1]].labels() == ["fear", "fear"]
+    with pytest.raises(IndexError, match="no face 2: there are 2"):
+        faces[2]
+    with pytest.raises(InputError, match=r"label is of one face, and there are 2: take one, as in faces\[0\]\.label"):
+        faces.label  # noqa: B018
+
+
+def test_pickling_keeps_everything_but_the_picture_and_stays_read_only() -> None:
+    faces = two().replace(image=np.zeros((80, 100, 3), np.uint8))
+    again = pickle.loads(pickle.dumps(faces))
+    assert again.to_dict() == faces.to_dict()
+    assert again.image is None
+    with pytest.raises(ValueError, match="read-only"):
+        again.boxes[0, 0] = 3
+
+
+def test_text_for_terminals_and_notebooks() -> None:
+    faces = two()
+    assert repr(faces) == "Faces(2: happy 40%, fear 40%; a.jpg, 100x80)"
+    assert (
+        repr(faces.replace(ids=np.array([3, 0]), time=1.5))
+        == "Faces(2: 3 happy 40%, 0 fear 40%; a.jpg, 100x80, 1.50 s)"
+    )
+    assert repr(Faces.none()) == "Faces(0)"
+    page = faces.replace(source="<b>.jpg")._repr_html_()
+    assert "<img" not in page
+    assert "&lt;b&gt;.jpg" in page
+    assert page.count("<table") == 2
+    assert "data:image/jpeg;base64," in faces.replace(image=np.zeros((80, 100, 3), np.uint8))._repr_html_()
+
+
+def test_drawing_needs_the_picture() -> None:
+    faces, image = two(), np.zeros((80, 100, 3), np.uint8)
+    with pytest.raises(InputError, match=r"faces\.draw\(image\)"):
+        faces.draw()
+    with pytest.raises(InputError, match=r"should have shape \(80, 100, 3\), not \(8, 8, 3\)"):
+        faces.draw(np.zeros((8, 8, 3), np.uint8))
+    assert faces.draw(image).any()
+    assert not image.any()
+    np.testing.assert_array_equal(faces.replace(image=image).draw(), faces.draw(image))
+
+
+def test_data_frames_have_the_columns_of_tables() -> None:
+    import pandas as pd
+    import polars as pl
+
+    faces = two().replace(ids=np.array([7, 8]), frame=3, time=0.125)
+    table, other = faces.to_polars(), faces.to_pandas()
+    assert tuple(table.columns) == tuple(other.columns) == table_columns(LABELS)
+    assert table["label"].to_list() == other["label"].tolist() == ["happy", "fear"]
+    assert table["id"].dtype == pl.Int64
+    assert other["id"].dtype == pd.Int64Dtype()
+    assert table["nose_x"].to_list() == [4.0, None]
+    assert other["raw_happy"].isna().all()
+    assert Faces.none().to_polars().schema == table.schema
+
+
+def test_json_says_its_version() -> None:
+    assert two().to_dict()["schema"] == SCHEMA == 1

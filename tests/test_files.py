@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.errors import InputError
+from mien.errors import OutputError
 from mien.files import replacing
 
 
@@ -29,5 +29,5 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write the list"), replacing(tmp_path / "file" / "a", "the list"):
+    with pytest.raises(OutputError, match="cannot write the list"), replacing(tmp_path / "file" / "a", "the list"):
         pass

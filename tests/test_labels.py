@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mien.columns import table_columns
 from mien.errors import DataError
 from mien.labels import (
     FER2013_ORDER,
@@ -20,7 +21,7 @@ from mien.labels import (
     ordered,
     split,
 )
-from mien.output.tables import COLUMNS, columns
+from mien.output.tables import COLUMNS
 
 
 def test_there_is_one_order_of_seven_and_all_others_are_permutations_of_it() -> None:
@@ -82,7 +83,7 @@ def test_labels_of_ones_own_have_one_order() -> None:
 
 def test_no_label_can_be_taken_for_another_column_of_a_table() -> None:
     assert set(COLUMNS) - {*LABELS, *(f"raw_{label}" for label in LABELS)} <= RESERVED
-    assert len(set(columns(("calm", "tired")))) == len(columns(("calm", "tired")))
+    assert len(set(table_columns(("calm", "tired")))) == len(table_columns(("calm", "tired")))
     for name in (*RESERVED, "raw_calm"):
         with pytest.raises(DataError, match="is no name for a label, since"):
             label_set(["calm", name])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mien import models
-from mien.errors import ModelError
+from mien.errors import InputError, ModelError
 from mien.labels import LABELS
 from mien.models import Card
 from mien.vision.classify import Classifier
@@ -81,12 +81,12 @@ def test_labels_of_somebodys_own(copy: Path) -> None:
     order = ["tired", "sad", "calm", "happy", "bored", "open", "shut"]
     edit_card(copy, labels=order)
     reader = Classifier(models.load(copy))
-    assert reader.labels == ("happy", "sad", "bored", "calm", "open", "shut", "tired"), (
+    assert reader.label_names == ("happy", "sad", "bored", "calm", "open", "shut", "tired"), (
         "ours first, then by the alphabet"
     )
     moved = reader.probabilities(crops)
     for k, label in enumerate(order):
-        np.testing.assert_allclose(moved[:, reader.labels.index(label)], plain[:, k], rtol=1e-5)
+        np.testing.assert_allclose(moved[:, reader.label_names.index(label)], plain[:, k], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_batches_do_not_change_results(tiny_model: Path) -> None:
 
 def test_wrong_crops_are_named(tiny_model: Path) -> None:
     classifier = Classifier(models.load(tiny_model))
-    with pytest.raises(ValueError, match=r"crops should be \(n, H, W\) uint8 grey"):
+    with pytest.raises(InputError, match=r"crops should be \(n, H, W\) uint8 grey"):
         classifier.probabilities(np.zeros((3, 48, 48, 3), np.uint8))
 
 

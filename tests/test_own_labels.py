@@ -23,6 +23,7 @@ from serving import Server, asked, heard, jpeg, serving
 
 from mien import load
 from mien.analyzer import Analyzer
+from mien.columns import table_columns
 from mien.data import prepared
 from mien.data.preparation import prepare
 from mien.drawing.annotate import COLOURS, annotate, colours
@@ -36,7 +37,7 @@ from mien.media.frames import Frame
 from mien.media.sources import find_sources
 from mien.models import load as load_model
 from mien.output.episodes import save_episodes
-from mien.output.tables import columns, open_table
+from mien.output.tables import open_table
 from mien.output.timeline.bins import Timeline
 from mien.output.timeline.layout import draw_timeline
 from mien.output.timeline.render import save_timeline
@@ -197,7 +198,7 @@ def test_a_film_its_table_episodes_and_timeline(place: Path, astronaut: NDArray[
     assert any(label in text for label in OWN)
     with (tmp_path / "t.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == columns(OWN)
+    assert tuple(rows[0]) == table_columns(OWN)
     assert sum(float(rows[-1][label]) for label in OWN) == pytest.approx(1, abs=0.001)
     assert sum(float(rows[-1][f"raw_{label}"]) for label in OWN) == pytest.approx(1, abs=0.001)
     assert (tmp_path / "drawn" / "film.mp4").exists()
@@ -217,12 +218,15 @@ def moments(count: int = 60) -> Iterator[Faces]:
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_tables(tmp_path: Path, kind: str) -> None:
-    with open_table(tmp_path / f"t.{kind}", labels=OWN) as table:
+    with open_table(tmp_path / f"t.{kind}", label_names=OWN) as table:
         for faces in moments(5):
             table.write(faces)
     readers: dict[str, Any] = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "parquet": pl.read_parquet}
     rows = readers[kind](tmp_path / f"t.{kind}")
-    assert tuple(rows.columns) == columns(OWN)
+    if kind == "jsonl":
+        assert [field.name for field in rows.schema["probabilities"].fields] == list(OWN)
+        return
+    assert tuple(rows.columns) == table_columns(OWN)
     assert rows["tired"].to_list() == [0.05, 0.05, 0.05, 0.8, 0.8]
 
 
@@ -257,7 +261,7 @@ def test_live_recordings(analyzer: Analyzer, astronaut: NDArray[np.uint8], tmp_p
         while not live.status().over:
             view = live.wait(view, 60) or view
     (table,) = (tmp_path / "live").glob("*.csv")
-    assert tuple(table.read_text().splitlines()[0].split(",")) == columns(OWN)
+    assert tuple(table.read_text().splitlines()[0].split(",")) == table_columns(OWN)
 
 
 @pytest.fixture(scope="module")
@@ -282,7 +286,7 @@ def test_the_server(server: Server, analyzer: Analyzer, astronaut: NDArray[np.ui
             "frames": [{key: answer[key] for key in wanted} for answer in answers],
         }
         table = client.post("/v1/recordings", json=recording)
-        assert table.text.splitlines()[0] == ",".join(columns(OWN))
+        assert table.text.splitlines()[0] == ",".join(table_columns(OWN))
         assert len(table.text.splitlines()) == 4
         recording["frames"][0]["faces"][0]["probabilities"] = {"calm": 0.5, "happy": 0.5}
         answer = client.post("/v1/recordings", json=recording)

@@ -36,7 +36,17 @@ def test_json_for_every_frame(predict: Predict, film: Path) -> None:
     assert (done.code, done.err) == (0, "")
     assert [o["frame"] for o in done.objects] == list(range(0, 60, 3))
     assert [o["time_s"] for o in done.objects] == [round(float(i * NTSC), 6) for i in range(0, 60, 3)]
-    assert list(done.objects[0]) == ["source", "frame", "time_s", "width", "height", "detector", "model", "faces"]
+    assert list(done.objects[0]) == [
+        "schema",
+        "source",
+        "frame",
+        "time_s",
+        "width",
+        "height",
+        "detector",
+        "model",
+        "faces",
+    ]
     assert people(done) == {1, 2, 3}
     assert next(iter(done.objects[0]["faces"][0])) == "id"
 
@@ -112,6 +122,36 @@ def test_a_truncated_film_is_read_as_far_as_it_goes(predict: Predict, film: Path
     assert len(list(open_frames(tmp_path / "out" / "cut.mkv.mp4"))) == len(done.objects)
 
 
+def test_several_films_get_a_file_each(predict: Predict, film: Path, tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(film.read_bytes())
+    done = predict(
+        tmp_path / "a.mp4", tmp_path / "b.mp4", "--every", "4", "--episodes", tmp_path / "e", "--timeline",
+        tmp_path / "t", "--frames", tmp_path / "frames.csv", "--table", tmp_path / "t.csv", "--quiet",
+    )  # fmt: skip
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert sorted(path.name for path in (tmp_path / "e").iterdir()) == ["a.csv", "b.csv"]
+    assert sorted(path.name for path in (tmp_path / "t").iterdir()) == ["a.png", "b.png"]
+    lines = (tmp_path / "frames.csv").read_text().splitlines()
+    assert len(lines) == 31
+    options = json.loads((tmp_path / "t.csv.json").read_text())["options"]
+    assert (options["every"], options["smoothing"]) == (4, True)
+
+
+def test_faces_that_are_small_or_faint_are_left_out(predict: Predict, film: Path) -> None:
+    sizes = [
+        face["box"][2] - face["box"][0] for o in predict(film, "--json", "--every", "6").objects for face in o["faces"]
+    ]
+    limit = (min(sizes) + max(sizes)) / 2
+    done = predict(film, "--json", "--every", "6", "--min-size", f"{limit:.0f}")
+    kept = [face["box"][2] - face["box"][0] for o in done.objects for face in o["faces"]]
+    assert 0 < len(kept) < len(sizes)
+    assert min(kept) > limit - 5
+    assert not [
+        face for o in predict(film, "--json", "--every", "6", "--min-score", "1").objects for face in o["faces"]
+    ]
+
+
 def test_one_sentence_each(predict: Predict, film: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     for arguments, words in (
@@ -119,7 +159,7 @@ def test_one_sentence_each(predict: Predict, film: Path, tmp_path: Path) -> None
         ((film, "--start", "9"), "before the start"),
         (("http://127.0.0.1:9/x.mp4",), "127.0.0.1"),
         (("-",), "--size"),
-        ((film, film.parent / "*.mp4", tmp_path / "empty.mp4", "--timeline", tmp_path / "t.png"), "one film"),
+        ((film, film.parent / "*.mp4", tmp_path / "empty.mp4", "--timeline", tmp_path / "t.png"), "name a folder"),
         ((film, "--timeline", tmp_path / "t.htm"), ".html"),
         ((film, "--save", film.parent), "overwrite"),
     ):

@@ -27,11 +27,12 @@ from PIL import Image
 
 from mien import load
 from mien.analyzer import Analyzer
-from mien.errors import InputError
+from mien.errors import OutputError
 from mien.faces import Faces
 from mien.labels import LABELS
 from mien.live import hud
-from mien.live.session import Live, Recorder, Status, View
+from mien.live.recordings import Recordings
+from mien.live.session import Live, Status, View
 from mien.media.opening import open_frames
 from mien.media.sources import Source
 from mien.vision.detect import Detector
@@ -160,16 +161,17 @@ def test_recordings_follow_each_other(analyzer: Analyzer, film: Path, tmp_path: 
     films = [path for path in live.written if path.suffix == ".mp4"]
     assert len(films) == 2
     assert films[0] == first
-    assert sorted((tmp_path / "out").iterdir()) == sorted(live.written), "and nothing half done"
+    about = [path.with_suffix(".csv.json") for path in films]
+    assert sorted((tmp_path / "out").iterdir()) == sorted([*live.written, *about]), "and nothing half done"
     for path in films:
         check_recording(path)
     with Image.open(shot) as picture:
         assert picture.size == (160, 160)
 
 
-def test_a_recording_without_a_frame_leaves_nothing(tmp_path: Path) -> None:
+def test_a_recording_without_a_frame_leaves_nothing(analyzer: Analyzer, tmp_path: Path) -> None:
     written: list[Path] = []
-    recorder = Recorder(tmp_path / "out", 0, written)
+    recorder = Recordings(tmp_path / "out", analyzer, 0, True, written)
     recorder.start()
     assert recorder.seconds == 0
     assert recorder.finish() is None
@@ -185,7 +187,7 @@ def test_a_place_that_cannot_be_written(analyzer: Analyzer, film: Path, tmp_path
         until(lambda: live.failure)
         assert "cannot write" in str(live.failure)
         assert live.status().recording is None
-        with pytest.raises(InputError, match="cannot write the snapshot"):
+        with pytest.raises(OutputError, match="cannot write the snapshot"):
             live.snapshot()
         assert next_view(live, view).faces.frame > view.faces.frame, "watching goes on"
     assert not live.written

@@ -369,8 +369,8 @@ def test_problems_do_not_stop_the_rest(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "arrived", "advice"),
     [
-        (np.zeros((4, 5), np.uint8), "(4, 5) uint8", "dstack"),
-        (np.zeros((4, 5, 4), np.uint8), "(4, 5, 4) uint8", "alpha"),
+        (np.zeros((4, 5, 2), np.uint8), "(4, 5, 2) uint8", ""),
+        (np.zeros((3, 48, 64), np.uint8), "(3, 48, 64) uint8", "image.transpose(1, 2, 0)"),
         (np.zeros((4, 5, 3), np.float32), "float32", "astype"),
         (np.zeros((0, 5, 3), np.uint8), "(0, 5, 3)", ""),
         (np.zeros((2, 4, 5, 3), np.uint8), "(2, 4, 5, 3)", ""),

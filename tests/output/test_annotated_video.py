@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from films import make_film, number, numbered, packets
 
-from mien.errors import InputError
+from mien.errors import InputError, OutputError
 from mien.media.opening import open_frames
-from mien.media.sources import Source, find_sources
+from mien.output import video
 from mien.output.video import open_video
-
-
-def source(path: Path) -> Source:
-    (found,), problems = find_sources([path])
-    assert not problems
-    return found
 
 
 def copied(original: Path, start: float | None = None, end: float | None = None) -> Path:
     """The film, written again without annotations."""
     target = original.parent / "new" / "out.mp4"
-    with open_video(target, source(original), end) as film:
+    with open_video(target, original, end) as film:
         for frame in open_frames(original, start=start, end=end):
             film.write(frame.image, frame.time)
     assert [p.name for p in target.parent.iterdir()] == ["out.mp4"]
@@ -78,7 +74,7 @@ def test_a_part_begins_at_zero_with_its_own_sound(tmp_path: Path) -> None:
 
 def test_ended_early(tmp_path: Path) -> None:
     original = make_film(tmp_path / "film.mp4", count=90, sound="aac")
-    with open_video(tmp_path / "out.mp4", source(original)) as film:
+    with open_video(tmp_path / "out.mp4", original) as film:
         for frame in open_frames(original, end=1.0):
             film.write(frame.image, frame.time)
         film.cut()
@@ -118,14 +114,15 @@ def test_a_failed_run_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write the film"), open_video(tmp_path / "file" / "out.mp4"):
+    with pytest.raises(OutputError, match="cannot write the film"), open_video(tmp_path / "file" / "out.mp4"):
         pass
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "out.mp4.part").symlink_to("/dev/full")
-    with pytest.raises(InputError, match="no space left"), open_video(tmp_path / "out.mp4") as film:
+def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "full").symlink_to("/dev/full")
+    monkeypatch.setattr("mien.files._reserved", lambda path: tmp_path / "full")
+    with pytest.raises(OutputError, match="no space left"), open_video(tmp_path / "out.mp4") as film:
         for i in range(60):
             film.write(np.random.default_rng(i).integers(0, 255, (120, 160, 3), np.uint8), i / 25)
     assert not list(tmp_path.iterdir())
@@ -138,7 +135,7 @@ def test_a_disk_that_fills_leaves_a_film_that_opens(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, limits[1]))  # as a full disk, to a program that writes
     try:
-        told = pytest.raises(InputError, match=r"cannot write the film .*what was written until then is")
+        told = pytest.raises(OutputError, match=r"cannot write the film .*what could be written is in")
         with told as error, open_video(tmp_path / "film.mp4") as film:
             for written in range(200):
                 film.write(random.integers(0, 256, (120, 160, 3), np.uint8), written / 25)
@@ -152,3 +149,41 @@ def test_a_disk_that_fills_leaves_a_film_that_opens(tmp_path: Path) -> None:
         for _ in open_frames(kept):
             frames += 1
     assert 10 < frames < written
+
+
+def test_sound_whose_times_are_irregular(tmp_path: Path) -> None:
+    """An AVI's sound has times that are estimates: it is coded anew, and the film is whole."""
+    film = make_film(tmp_path / "film.avi", count=60, sound="mp3")
+    with av.open(str(copied(film))) as copy:
+        assert copy.streams.audio[0].codec_context.name == "aac"
+        assert sum(1 for _ in copy.decode(video=0)) == 60
+
+
+@pytest.mark.parametrize("damage", ["repeats", "falls"])
+def test_sound_that_repeats_or_falls_does_not_stop_the_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    whole = video._Sound._demuxed
+
+    def spoilt(self: video._Sound, container: Any) -> Iterator[Any]:
+        for i, packet in enumerate(whole(self, container)):
+            if i > 20:
+                packet.pts = packet.pts // 3 if damage == "falls" else packet.pts // 4096 * 4096
+            yield packet
+
+    monkeypatch.setattr(video._Sound, "_demuxed", spoilt)
+    film = make_film(tmp_path / "film.mkv", count=60, sound="aac")
+    assert len(list(open_frames(copied(film)))) == 60
+
+
+def test_sound_that_no_mp4_takes_is_left_out_with_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: video._Sound, packet: Any) -> None:
+        raise av.error.ArgumentError(22, "Invalid argument")
+
+    monkeypatch.setattr(video._Sound, "_write", refused)
+    film = make_film(tmp_path / "film.mkv", count=60, sound="aac")
+    with open_video(tmp_path / "out.mp4", film) as copy:
+        for frame in open_frames(film):
+            copy.write(frame.image, frame.time)
+    assert copy.note == "its sound cannot be copied or coded, and is left out from 0.0 s on"
+    assert len(list(open_frames(tmp_path / "out.mp4"))) == 60

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import pytest
 
-from mien.errors import InputError
+from mien.errors import InputError, OutputError
 from mien.output.episodes import COLUMNS, save_episodes
 from mien.tracking.episodes import Episode
 
@@ -74,5 +74,5 @@ def test_where_they_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\.csv, \.json, \.vtt, \.tsv"):
         save_episodes(tmp_path / "e.srt", "film.mp4", [])
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write the episodes"):
+    with pytest.raises(OutputError, match="cannot write the episodes"):
         save_episodes(tmp_path / "file" / "e.vtt", "film.mp4", [])

@@ -6,15 +6,17 @@ import csv
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from mien.errors import InputError, MissingExtraError
-from mien.faces import Faces
+from mien.columns import LANDMARK_COLUMNS
+from mien.errors import InputError, MissingExtraError, OutputError
+from mien.faces import SCHEMA, Faces
 from mien.labels import LABELS
 from mien.output import tables
-from mien.output.tables import COLUMNS, open_table
+from mien.output.tables import COLUMNS, FRAME_COLUMNS, open_frames_table, open_table
 
 KINDS = ("csv", "jsonl", "parquet")
 
@@ -31,6 +33,19 @@ def some_faces(n: int, **about: object) -> Faces:
     return Faces(boxes, scores, landmarks, probs, detector="yunet", model="tiny").replace(**about)
 
 
+def flat(line: dict[str, Any]) -> dict[str, object]:
+    """A face as a line of JSON has it, with the columns of the other tables."""
+    if "box" not in line:
+        return line
+    assert line.pop("schema") == SCHEMA
+    line.update(zip(("x1", "y1", "x2", "y2"), line.pop("box"), strict=True))
+    points = line.pop("landmarks") or [(None, None)] * 5
+    line.update(zip(LANDMARK_COLUMNS, (v for point in points for v in point), strict=True))
+    line.update(line.pop("probabilities", {}))
+    line.update({f"raw_{label}": p for label, p in line.pop("raw_probabilities", {}).items()})
+    return {name: line.get(name) for name in COLUMNS}
+
+
 def read(path: Path) -> list[dict[str, object]]:
     """Any of the tables as rows of text, numbers and None."""
     if path.suffix == ".parquet":
@@ -38,7 +53,7 @@ def read(path: Path) -> list[dict[str, object]]:
 
         return pl.read_parquet(path).to_dicts()
     if path.suffix == ".jsonl":
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [flat(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
     with path.open(newline="", encoding="utf-8") as file:
         texts = {"source", "detector", "model", "label"}
         return [
@@ -135,16 +150,75 @@ def test_near_miss_is_guessed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_place_that_cannot_be_written(tmp_path: Path, kind: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write the table"), open_table(tmp_path / "file" / f"t.{kind}"):
+    with pytest.raises(OutputError, match="cannot write the table"), open_table(tmp_path / "file" / f"t.{kind}"):
         pass
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "faces.csv.part").symlink_to("/dev/full")
-    with pytest.raises(InputError, match="no space left"), open_table(tmp_path / "faces.csv") as table:
-        table.write(some_faces(2000))
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_disk_that_fills_leaves_the_older_table_and_what_could_be_written(tmp_path: Path, kind: str) -> None:
+    resource = pytest.importorskip("resource")
+    path = tmp_path / f"faces.{kind}"
+    with open_table(path) as table:
+        table.write(some_faces(3))
+    older = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # as a full disk, to a program that writes
+    try:
+        with pytest.raises(OutputError, match="cannot write the table") as error, open_table(path) as table:
+            for frame in range(3000):
+                try:
+                    table.write(some_faces(3, frame=frame))
+                except OutputError:
+                    break  # whoever goes on after that must not get half a table either
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == older
+    kept = tmp_path / f"faces.cut.{kind}"
+    if kind != "parquet":
+        assert str(kept) in str(error.value)
+        assert kept.stat().st_size > 10_000
+    assert {p.name for p in tmp_path.iterdir()} <= {path.name, kept.name}
+
+
+def test_two_writers_and_foreign_files_do_not_disturb_each_other(tmp_path: Path) -> None:
+    path, foreign = tmp_path / "faces.csv", tmp_path / "faces.csv.part"
+    foreign.write_text("somebody else's")
+    with open_table(path) as one, open_table(path) as other:
+        one.write(some_faces(1, source="one"))
+        other.write(some_faces(1, source="other"))
+        other.write(some_faces(1, source="other"))
+    assert [row["source"] for row in read(path)] == ["one"], "the last that ends is there, and whole"
+    assert foreign.read_text() == "somebody else's"
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, foreign.name}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_of_frames_has_a_row_for_each(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"frames.{kind}"
+    with open_frames_table(path) as table:
+        table.write(some_faces(2, source="a.mp4", ids=np.array([1, 0]), frame=3, time=0.125, width=64, height=48))
+        table.write(Faces.none(source="a.mp4", ids=np.empty(0), frame=4, time=0.25, width=64, height=48))
+    rows = read(path)
+    assert [tuple(row.values()) for row in rows] == [
+        ("a.mp4", 3, 0.125, 64, 48, 2, 1),
+        ("a.mp4", 4, 0.25, 64, 48, 0, 0),
+    ]
+    assert tuple(rows[0]) == FRAME_COLUMNS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_it_comes_from(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"faces.{kind}"
+    about = {"mien": "0.1", "model": {"name": "base", "sha256": "0" * 64}}
+    with open_table(path, provenance=about) as table:
+        table.write(some_faces(1))
+    if kind == "parquet":
+        import polars as pl
+
+        assert json.loads(pl.read_parquet_metadata(path)["mien"]) == about
+    else:
+        assert json.loads((tmp_path / f"faces.{kind}.json").read_text()) == about
+    assert len(list(tmp_path.iterdir())) == (1 if kind == "parquet" else 2)
 
 
 def test_parquet_without_polars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.drawing.annotate import COLOURS
-from mien.errors import InputError
+from mien.errors import InputError, OutputError
 from mien.faces import Faces
 from mien.labels import LABELS
 from mien.output.timeline.bins import BINS, Timeline
@@ -204,7 +204,7 @@ def test_html_is_a_page_by_itself(party: Timeline, tmp_path: Path) -> None:
 
 def test_where_it_cannot_be_written(party: Timeline, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write the timeline"):
+    with pytest.raises(OutputError, match="cannot write the timeline"):
         save_timeline(tmp_path / "file" / "t.png", party)
     with pytest.raises(InputError, match=r"did you mean '\.html'"):
         save_timeline(tmp_path / "t.htm", party)

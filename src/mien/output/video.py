@@ -173,7 +173,7 @@ class _Sound:
                 try:
                     self._write(packet)
                 except (av.error.ArgumentError, av.error.InvalidDataError):
-                    moment = float(packet.pts * packet.time_base - self._start)
+                    moment = max(float(packet.pts * packet.time_base - self._start), 0.0)
                     self.note = f"its sound cannot be copied or coded, and is left out from {moment:.1f} s on"
                     self._next = None
                     return

@@ -60,6 +60,7 @@ class Recorder:
         self._seen: dict[int, tuple[float, float]] = {}
         self._log = FaceLog() if keep else None
         self._outputs = Outputs()
+        self._video = self._outputs.open(open_video(video, original, end), video) if video is not None else None
         self._tables: list[Table] = []
         for table in tables:
             if isinstance(table, Path):
@@ -69,13 +70,12 @@ class Recorder:
             if isinstance(table, Path):
                 table = self._outputs.open(open_frames_table(table, provenance), table)
             self._tables.append(table)
-        self._video = self._outputs.open(open_video(video, original, end), video) if video is not None else None
 
     def write(self, image: NDArray[np.uint8] | None, faces: Faces, *, annotated: bool = False) -> None:
         """Take in the next frame, `(H, W, 3)` uint8 RGB, which only the annotated film needs; `annotated` says that the
         faces are drawn in already.
 
-        Raises OutputError when an output cannot be written; `finish` still completes all others.
+        Raises OutputError when an output cannot be written, after all others have been; `finish` still completes those.
         """
         self._first = faces.time if not self.frames else self._first
         self.frames, self._last = self.frames + 1, faces.time
@@ -89,11 +89,17 @@ class Recorder:
                 self._episodes += self._finder.update(faces)
             for person in faces.ids[faces.ids > 0].tolist():
                 self._seen[person] = (self._seen.get(person, (faces.time, 0.0))[0], faces.time)
+        failure: OutputError | None = None
         for table in self._tables:
-            table.write(faces)
+            try:
+                table.write(faces)
+            except OutputError as error:
+                failure = error
         if self._video is not None and image is not None:
             drawn = image if annotated else annotate(image, faces, self._min_confidence)
             self._video.write(drawn, faces.time)
+        if failure is not None:
+            raise failure
 
     def finish(self, *, interrupted: bool = False) -> SourceRecord:
         """Complete all outputs; those that fail are in `problems`. `interrupted` ends the film's sound with its last

@@ -207,8 +207,8 @@ def describe(analyzer: Analyzer, options: dict[str, Any]) -> dict[str, Any]:
     return {
         **provenance(),
         "model": {"name": card.name, "sha256": card.sha256},
-        "detector": {"name": finder.name, "sha256": finder.sha256},
-        "options": {**options, "min_score": analyzer.min_score, "min_size": analyzer.min_size},
+        "detector": {"name": finder.name, "sha256": getattr(finder, "sha256", None)},
+        "options": {**options, "min_score": getattr(finder, "min_score", 0.0), "min_size": analyzer.min_size},
     }
 
 

@@ -121,14 +121,12 @@ def _recorded(content: bytes, kind: str, service: Service) -> Response:
     frames = (frame.as_faces(start, labels, **about) for frame in recording.frames)
     with TemporaryDirectory(dir=service.folder) as folder:
         path = Path(folder) / f"recording.{kind}"
-        recorder = Recorder(
-            name, labels, tables=[] if kind == "vtt" else [path], episodes=[path] if kind == "vtt" else []
-        )
+        recorder = Recorder(name, labels, tables=[] if kind == "vtt" else [path])
         for faces in frames:
             recorder.write(None, faces)
-        recorder.finish()
-        if not recording.frames and kind == "vtt":
-            save_episodes(path, name, [])  # no frame is a recording, too
+        record = recorder.finish()
+        if kind == "vtt":
+            save_episodes(path, name, record.episodes)
         for problem in recorder.problems:
             raise problem
         made = path.read_bytes()

@@ -29,10 +29,9 @@ _SEEN, _SAME = 0.15, 0.6
 
 
 class Detector(Protocol):
-    """What the analyzer needs of a detector. `sha256` is that of its weights."""
+    """What the analyzer needs of a detector."""
 
     name: str
-    sha256: str
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:
         """The faces in an `(H, W, 3)` uint8 RGB image, best first, boxes and landmarks in its pixels."""
