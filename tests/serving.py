@@ -97,7 +97,7 @@ class Gate:
 
     def __init__(self, analyzer: Analyzer) -> None:
         self._inner = analyzer.detector
-        self.name, self.sha256 = self._inner.name, self._inner.sha256
+        self.name = self._inner.name
         self.widths: list[int] = []
         self.open = threading.Event()
 

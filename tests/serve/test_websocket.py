@@ -205,7 +205,7 @@ def test_a_fault_is_told_without_its_text(
     analyzer: Analyzer, face: NDArray[np.uint8], caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken:
-        name, note, sha256 = "broken", "", ""
+        name, note = "broken", ""
 
         def detect(self, image: NDArray[np.uint8]) -> mien.Faces:
             raise ZeroDivisionError("/secret/place")
