@@ -35,7 +35,7 @@ export class Timeline {
   #duration = null;
   #reach = REACH;
   #interval = 0;
-  #shown = [];
+  #laidOut = [];
   #position = 0;
   #layer = null;
   #painting = 0;
@@ -150,8 +150,8 @@ export class Timeline {
 
   #paint() {
     this.#painting = 0;
-    const lanes = this.#layer ? this.#shown : this.#lanes();
-    this.#shown = lanes;
+    const lanes = this.#layer ? this.#laidOut : this.#lanes();
+    this.#laidOut = lanes;
     const shared = lanes.some((lane) => lane.length > 1);
     const lane = lanes.length <= 2 ? 56 : 38;
     const row = lane + GAP + (shared ? NAMES : 0);
@@ -172,7 +172,7 @@ export class Timeline {
       const context = this.#layer.getContext("2d");
       context.setTransform(density, 0, 0, density, 0, 0);
       this.#paintLanes(context, lanes, plot);
-      this.#tellOthers(lanes);
+      this.#noteOthers(lanes);
     }
     const context = this.#context;
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -182,7 +182,7 @@ export class Timeline {
     if (this.#duration !== null) this.#paintPlayhead(context, plot);
   }
 
-  #tellOthers(lanes) {
+  #noteOthers(lanes) {
     const others = this.#people.size - lanes.flat().length;
     const who = others === 1 ? "1 more person has" : `${others} more people have`;
     const text = this.#duration === null ? `${who} no lane here.` : `${who} no lane here: they were seen for less time.`;
