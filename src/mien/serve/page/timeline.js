@@ -212,7 +212,7 @@ export class Timeline {
       const top = GAP / 2 + k * plot.row + (plot.shared ? NAMES : 0);
       context.fillStyle = tones.ink;
       context.textAlign = "left";
-      context.fillText(laneName(lane, plot.short), 2, top + plot.lane / 2);
+      context.fillText(laneName(lane, plot.short, this.#duration === null), 2, top + plot.lane / 2);
       context.fillStyle = tones.line;
       context.fillRect(plot.left, top + plot.lane, plot.width, 1);
       context.save();
@@ -290,19 +290,20 @@ export class Timeline {
   }
 }
 
-function laneName(lane, short) {
-  if (lane.length > 1) return short ? "" : `${lane.length} people`;
-  return short ? `${lane[0].id}` : `Person ${lane[0].id}`;
+/** On the left of a lane: who it is; while live, who was there last; of several in a film, how many. */
+function laneName(lane, short, live) {
+  if (lane.length > 1 && !live) return short ? "" : `${lane.length} people`;
+  return short ? `${lane.at(-1).id}` : `Person ${lane.at(-1).id}`;
 }
 
 /** Over the stretches of a shared lane: who it is, as far as there is room before the next one. */
 function paintNames(context, lane, tones, x, top, plot) {
   const places = lane.map((person, i) => {
     const end = i + 1 < lane.length ? x(lane[i + 1].start) : plot.left + plot.width;
-    return { id: person.id, start: x(person.start), end };
+    return { id: person.id, start: x(person.start), end, left: x(person.end) <= plot.left };
   });
   const fits = (name, { start, end }) => context.measureText(name).width + 8 <= end - start;
-  const seen = places.filter(({ start, end }) => end > start); // the others have gone to the left
+  const seen = places.filter(({ start, end, left }) => end > start && !left);
   const short = !seen.every((place) => fits(`Person ${place.id}`, place));
   for (const place of seen) {
     const { id, start } = place;
