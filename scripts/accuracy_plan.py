@@ -3,7 +3,7 @@
     python scripts/accuracy_plan.py --data sets/fer2013 --minutes 9
 
 Goes on where the last call stopped, in the first stage that is not finished, until the minutes are over. Needs a GPU
-to end within an hour; sets/fer2013-retaken comes from `mien data retake`. Afterwards: mien export runs/student.
+to end within an hour; sets/fer2013-recropped comes from `mien data recrop`. Afterwards: mien export runs/student.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mien.training.run_folder import Epoch, RunFolder, best
 STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "teacher-1": ("teacher", ()),
     "teacher-2": ("teacher", ("seed=12", "model.widths=[96, 192, 384, 512]", "model.depths=[1, 2, 2, 1]")),
-    "teacher-3": ("teacher", ("seed=13", "mix.cutmix=1.0", "mix.mixup=0.2")),
+    "teacher-3": ("teacher", ("seed=13", "augment.rotate=25", "augment.shift=0.12", "optim.label_smoothing=0.1")),
     "teacher-4": ("teacher", ("seed=14", "model.input_size=64", "model.stem_stride=2", "optim.vote_prior=0.5")),
     "teacher-5": ("teacher", ("seed=15", "augment.erase=0.6", "augment.scale=[0.75, 1.25]", "optim.weight_decay=1e-3")),
     "student": ("student", ()),
@@ -49,13 +49,13 @@ def main() -> None:
                 console.print(f"{name} {epoch} {line.validation_accuracy:.2%} {line.images_per_second:.0f} images/s")
 
         history = fit(
-            read(recipe, settings), args.data, run.path, device=find_device(args.device), watch=say,
+            read(recipe, settings), args.data, run.path, device=find_device(args.device), progress=say,
             resume=run.checkpoint.exists(), minutes=(deadline - time.monotonic()) / 60,
         )  # fmt: skip
         if history:
             console.print(f"{name}: {len(history)} epochs, best {best(history).validation_accuracy:.2%}")
         if not run.finished:
-            console.print("the minutes are over; the same command goes on")
+            console.print("the next epoch would not end in time; the same command goes on")
             return
     console.print("all stages are finished")
 

@@ -1,4 +1,4 @@
-"""Cards as pages: what a template says of scores."""
+"""Writes model cards as pages, from templates and scores."""
 
 from __future__ import annotations
 

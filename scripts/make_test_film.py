@@ -39,7 +39,7 @@ HELD = 0.5
 FADE = 0.25
 """Seconds in which an expression becomes the next; the change counts from their middle."""
 SURE, ENOUGH = 0.8, 0.6
-"""Probability with which a still is read, for a face that shows what is wished, and for one that shows anything."""
+"""Probability with which a still is read, for a face with the wanted expression, and for one with any."""
 FOUND = 0.75
 """Score with which every detector finds the still; fainter faces are not followed from their first frame on."""
 _CANDIDATES = 60
@@ -57,7 +57,7 @@ class Person:
     colour  of the skin, red, green, blue, as multiples of a face's own tones
     way     second and place, the middle of the face as a share of the film's width; at rest or moving smoothly
             between; leaps at the cut
-    wishes  until which second which expression
+    expressions  until which second which expression
     """
 
     name: str
@@ -65,7 +65,7 @@ class Person:
     colour: tuple[float, float, float]
     y: float
     way: tuple[tuple[float, float], ...]
-    wishes: tuple[tuple[float, str], ...]
+    expressions: tuple[tuple[float, str], ...]
 
     def place(self, time: float) -> tuple[float, float]:
         """Middle of the face as shares of width and height."""
@@ -149,7 +149,7 @@ def outline(head: Head, x: float, y: float, side: float) -> tuple[float, float, 
 
 
 class Casting:
-    """Finds a face for every wish: one that all the analyzers surely find and read alike in a still."""
+    """Finds a face for every wanted expression: one that all the analyzers surely find and read alike in a still."""
 
     def __init__(
         self, candidates: Callable[[Person, str], list[Head]], analyzers: Sequence[mien.Analyzer], height: int
@@ -161,24 +161,24 @@ class Casting:
     def faces(self, person: Person) -> list[tuple[float, Head, str]]:
         """Until which second which head, and what it shows."""
         found: list[tuple[float, Head, str]] = []
-        for until, wish in person.wishes:
-            found.append((until, *self._face(person, wish, found[-1][2] if found else "")))
+        for until, wanted in person.expressions:
+            found.append((until, *self._face(person, wanted, found[-1][2] if found else "")))
         return found
 
-    def _face(self, person: Person, wish: str, before: str) -> tuple[Head, str]:
-        """A head that is surely read as wished, else the most surely read one that differs from what was before."""
+    def _face(self, person: Person, wanted: str, before: str) -> tuple[Head, str]:
+        """A head that is surely read as `wanted`, else the most surely read one that differs from what was before."""
         others: list[tuple[bool, float, Head, str]] = []
-        for head in self.candidates(person, wish):
+        for head in self.candidates(person, wanted):
             if self._takers.get(head.about, person.name) != person.name:
                 continue
             label, share = self.read(head, person)
             if share < ENOUGH or label == before or head.label not in ("", label):
                 continue
-            others.append((label == wish, share, head, label))
-            if label == wish and share >= SURE:
+            others.append((label == wanted, share, head, label))
+            if label == wanted and share >= SURE:
                 break
         if not others:
-            raise ValueError(f"no face for {person.name} to be {wish} is read with a probability of {ENOUGH} or more")
+            raise ValueError(f"no face for {person.name} to be {wanted} is read with a probability of {ENOUGH} or more")
         _, _, head, label = max(others, key=lambda other: other[:2])
         self._takers[head.about] = person.name
         return coloured(head, person), label
@@ -239,17 +239,17 @@ def make_film(
         casting = Casting(lambda person, _: portraits[person.name], analyzers, size[1])
     else:
         heads = fer_heads(faces, analyzers[0])
-        casting = Casting(lambda _, wish: heads[wish], analyzers, size[1])
+        casting = Casting(lambda _, wanted: heads[wanted], analyzers, size[1])
     times = np.arange(round(SECONDS / INTERVAL), dtype=np.float64) * float(INTERVAL)
     roles = [Role(person, casting.faces(person), _path(person, times, size)) for person in PEOPLE]
     for i, role in enumerate(roles):
         _see(role, roles[i + 1 :], times, size)
     notes = 220 * 2 ** (np.arange(int(SECONDS) + 1) / 12)
     encode(path, _frames(roles, times, size), _tone(notes, len(times) * float(INTERVAL)))
-    told = _truth(path, roles, times, size, "astronaut of scikit-image" if faces is None else "FER2013, test split")
-    told["notes_hz"] = [round(note, 2) for note in notes.tolist()]
-    path.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    return told
+    truth = _truth(path, roles, times, size, "astronaut of scikit-image" if faces is None else "FER2013, test split")
+    truth["notes_hz"] = [round(note, 2) for note in notes.tolist()]
+    path.with_suffix(".json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
+    return truth
 
 
 def _path(person: Person, times: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:

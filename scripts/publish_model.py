@@ -58,8 +58,8 @@ def put(
         split: evaluate(model, data, split, manifest_sha256=manifest, robustness=robustness and split == "validation")
         for split in track(("validation", "test"), f"evaluating {model.card.name}")
     }
-    told = {split: compact(s) for split, s in scores.items()}
-    card = model.card.model_copy(update={"scores": told | (beside or {})})
+    measured = {split: compact(s) for split, s in scores.items()}
+    card = model.card.model_copy(update={"scores": measured | (beside or {})})
     models.save(WEIGHTS / f"{card.name}.onnx", card, model.weights)
     return card, scores["test"]
 

@@ -45,6 +45,29 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 cases = st.builds(random_case, st.integers(0, 10_000), st.integers(1, 200), st.integers(2, 8))
 
 
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [
+        (0, 10, 0.0, 0.2775),
+        (1, 1, 0.2065, 1.0),
+        (7, 7, 0.6457, 1.0),
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+    ],
+)
+def test_wilson_intervals_are_those_of_the_literature(successes: int, trials: int, low: float, high: float) -> None:
+    """The last two are examples of Newcombe 1998, "Two-sided confidence intervals for the single proportion"."""
+    assert metrics.wilson_interval(successes, trials) == pytest.approx((low, high), abs=1e-4)
+    narrow = metrics.wilson_interval(successes, trials, level=0.5)
+    assert low - 1e-4 <= narrow[0] <= narrow[1] <= high + 1e-4
+
+
+def test_a_share_of_nothing_has_no_interval() -> None:
+    for successes, trials in ((0, 0), (3, 2), (-1, 2)):
+        with pytest.raises(ValueError, match="a share needs"):
+            metrics.wilson_interval(successes, trials)
+
+
 def test_by_hand() -> None:
     counts = metrics.confusion(LABELS, PREDICTIONS, 3)
     assert counts.tolist() == [[2, 1, 0], [1, 1, 0], [0, 0, 1]]

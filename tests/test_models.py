@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 
 from mien import models
-from mien.errors import InputError, ModelError
+from mien.errors import InputError, MienError, ModelError
 from mien.labels import LABELS
 from mien.models import Card
 from mien.vision.classify import Classifier
@@ -168,3 +171,47 @@ def test_wrong_crops_are_named(tiny_model: Path) -> None:
 def test_card_round_trip(tiny_model: Path) -> None:
     card = models.load(tiny_model).card
     assert Card.model_validate_json(card.model_dump_json()) == card
+
+
+def test_a_card_from_before_the_first_release_keeps_its_adjustment(tiny_model: Path) -> None:
+    card = json.loads(models.load(tiny_model).card.model_dump_json())
+    del card["logit_adjustment"]
+    assert Card.model_validate(card | {"favoured": {"fear": 0.3}}).logit_adjustment == {"fear": 0.3}
+    assert models.load().card.logit_adjustment == {"disgust": 0.6, "fear": 0.3}
+
+
+INTERRUPTED = """
+import hashlib, os, signal, sys
+from pathlib import Path
+from mien import models
+path = Path(sys.argv[1])
+weights = path.read_bytes() + b"newer"
+card = models.load(path).card.model_copy(update={"name": "newer", "sha256": hashlib.sha256(weights).hexdigest()})
+replacements, replace = [], Path.replace
+def counted(self, target):
+    replacements.append(target)
+    if len(replacements) == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(self, target)
+Path.replace = counted
+models.save(path, card, weights)
+"""
+
+
+@pytest.mark.parametrize(("at", "name"), [(1, "tiny"), (2, "tiny"), (3, "newer"), (4, "newer")])
+def test_a_killed_save_leaves_the_old_model_or_the_new_one(copy: Path, at: int, name: str) -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED, str(copy), str(at)], check=False)
+    assert done.returncode == (-signal.SIGKILL if at < 4 else 0), "three files take their places"
+    model = models.load(copy)
+    assert model.card.name == name
+    models.save(copy, model.card.model_copy(update={"name": "last"}), model.weights)
+    assert models.load(copy).card.name == "last"
+    assert not list(copy.parent.glob(".*.json"))
+
+
+def test_a_model_that_cannot_be_written_leaves_the_old_one(copy: Path, tmp_path: Path) -> None:
+    model = models.load(copy)
+    (tmp_path / "taken.onnx").mkdir()
+    with pytest.raises(MienError, match=r"cannot write .*taken\.onnx"):
+        models.save(tmp_path / "taken.onnx", model.card, model.weights)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["taken.onnx", "tiny.json", "tiny.onnx"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from mien import data as data
     from mien.analyzer import Analyzer, load
     from mien.errors import MienError
     from mien.faces import Faces
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from mien.recording.recording import Recording
     from mien.recording.watch import watch
     from mien.stream import Stream
+    from mien.workshop import evaluate, export, report, train
 
 __all__ = [
-    "LABELS", "Analyzer", "Faces", "Frame", "MienError", "Recording", "Stream", "__version__", "load", "watch",
+    "LABELS", "Analyzer", "Faces", "Frame", "MienError", "Recording", "Stream", "__version__", "evaluate", "export",
+    "load", "report", "train", "watch",
 ]  # fmt: skip
 
 _HOMES = {
@@ -35,7 +38,11 @@ _HOMES = {
     "MienError": "mien.errors",
     "Recording": "mien.recording.recording",
     "Stream": "mien.stream",
+    "evaluate": "mien.workshop",
+    "export": "mien.workshop",
     "load": "mien.analyzer",
+    "report": "mien.workshop",
+    "train": "mien.workshop",
     "watch": "mien.recording.watch",
 }
 
@@ -46,6 +53,10 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return getattr(import_module(_HOMES[name]), name)
+    if name == "data":  # mien.data.prepare and mien.data.audit
+        from importlib import import_module
+
+        return import_module("mien.data")
     raise AttributeError(f"module 'mien' has no attribute {name!r}")
 
 

@@ -8,9 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from mien.errors import DataError, ModelError, did_you_mean, reason
+from mien.errors import DataError, MienError, ModelError, did_you_mean, reason
 from mien.files import replacing
 from mien.labels import check_labels
 
@@ -55,7 +55,7 @@ class Card(BaseModel):
     name: str
     about: str = ""
     labels: tuple[str, ...]
-    """What the outputs are, in their order: the seven expressions, or labels of somebody's own."""
+    """The outputs' labels in their order: the seven expressions or others."""
     vote_labels: tuple[str, ...] = ()
     """What the second output predicts (FER+ votes), empty when there is none."""
     input_size: int = Field(ge=16, le=512)
@@ -65,9 +65,13 @@ class Card(BaseModel):
     temperature: float = Field(default=1.0, gt=0)
     """Probabilities = softmax(logits / temperature) (Guo et al. 2017)."""
     balance: float = 0.0
-    """How far rare labels were given their due after training; see `mien.training.expression.logit_adjustment`."""
-    favoured: dict[str, float] = {}
-    """Label -> nats that were added to its log-odds after training, on top of that."""
+    """Strength, 0..1, of the logit adjustment by label frequency after training; see
+    `mien.training.expression.logit_adjustment`."""
+    logit_adjustment: dict[str, float] = Field(
+        default={}, validation_alias=AliasChoices("logit_adjustment", "favoured")
+    )
+    """Label -> nats that were added to its log-odds after training, on top of that. Called `favoured` on cards that
+    were written before the first release."""
     crop: CropGeometry = CropGeometry()
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     licence: str = "MIT"
@@ -148,10 +152,16 @@ def load_detector(path: Path | None = None) -> DetectorModel:
 
 
 def _read(path: Path) -> tuple[bytes, str]:
-    """Weights, and the text of the card beside them."""
-    card = path.with_suffix(".json")
+    """Weights, and the text of the card beside them; of the card that was about to replace it where `save` was
+    interrupted and only that one fits."""
+    card, pending = path.with_suffix(".json"), _pending_card(path)
     try:
-        return path.read_bytes(), card.read_text("utf-8")
+        weights = path.read_bytes()
+        if pending.exists():
+            text = pending.read_text("utf-8")
+            if hashlib.sha256(weights).hexdigest() in text:
+                return weights, text
+        return weights, card.read_text("utf-8")
     except OSError as error:
         raise ModelError(f"cannot read {error.filename}: {reason(error)}; a model is NAME.onnx and NAME.json") from None
     except UnicodeDecodeError:
@@ -175,12 +185,28 @@ def _verified(name: str, weights: bytes, text: str, schema: type[AnyCard]) -> An
 
 
 def save(path: Path, card: Card | DetectorCard, weights: bytes) -> Path:
-    """Write weights and, beside them, their card, whole or not at all; returns the card's path.
+    """Write weights and, beside them, their card; returns the card's path. Folders are made as needed.
 
-    Folders are made as needed. Raises InputError where the place cannot be written.
+    Two files cannot be replaced in one step, so the new card first waits under a name of its own; `load` takes it when
+    it, and not the old card, fits the weights. Whenever this is interrupted, `load` finds the old pair or the new one.
+    Raises MienError where the place cannot be written.
     """
-    card_path = path.with_suffix(".json")
-    with replacing(path, str(path)) as part, replacing(card_path, str(card_path)) as card_part:
-        part.write_bytes(weights)
-        card_part.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    card_path, pending = path.with_suffix(".json"), _pending_card(path)
+    text = card.model_dump_json(indent=2) + "\n"
+    with replacing(pending, str(card_path)) as part:
+        part.write_text(text, encoding="utf-8")
+    try:
+        with replacing(path, str(path)) as part:
+            part.write_bytes(weights)
+    except MienError:
+        pending.unlink(missing_ok=True)
+        raise
+    with replacing(card_path, str(card_path)) as part:
+        part.write_text(text, encoding="utf-8")
+    pending.unlink(missing_ok=True)
     return card_path
+
+
+def _pending_card(path: Path) -> Path:
+    """Where a card waits while its weights are being replaced."""
+    return path.with_name(f".{path.stem}.pending.json")

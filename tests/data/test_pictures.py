@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.analyzer import load
-from mien.data.crop_cache import Finished
+from mien.data.crop_cache import CropCache
 from mien.data.preparation import prepare
 from mien.data.readers.folders import read_folder
 from mien.data.readers.pictures import Cropper
@@ -92,12 +92,21 @@ def test_others_are_photographs(tmp_path: Path, shape: tuple[int, int]) -> None:
 def test_a_mixture_of_both_is_refused(tmp_path: Path) -> None:
     for i, side in enumerate((40, 60, 300, 400)):
         picture(tmp_path / "sad" / f"{i}.png", noise(i, side, side))
-    with pytest.raises(DataError, match=r"mixes photographs with .* face crops \(2 of 4 pictures .* say --faces crop"):
+    with pytest.raises(DataError, match=r"mixes photographs with .* face crops \(2 of 4 pictures .* set faces to crop"):
+        read_folder(tmp_path, Cropper(48, detector=haar))
+
+
+@pytest.mark.parametrize(("many", "odd"), [(40, (300, 280)), (300, (48, 40))])
+def test_the_odd_file_of_a_mixture_is_named(tmp_path: Path, many: int, odd: tuple[int, int]) -> None:
+    for i in range(8):
+        picture(tmp_path / "sad" / f"{i}.png", noise(i, many, many))
+    picture(tmp_path / "sad" / "odd.png", noise(9, *odd[::-1]))
+    with pytest.raises(DataError, match=rf"odd\.png is {odd[0]} x {odd[1]}, .*0\.png is {many} x {many}; keep"):
         read_folder(tmp_path, Cropper(48, detector=haar))
 
 
 def test_an_unknown_way_is_refused_with_the_close_match() -> None:
-    with pytest.raises(DataError, match=r"'photos' is no way to take faces \(did you mean 'photo'\?\)"):
+    with pytest.raises(DataError, match=r"'photos' is no value of faces \(did you mean 'photo'\?\)"):
         Cropper(48, "photos")
 
 
@@ -138,7 +147,7 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path: Path, astronaut: NDArray
             break
     started.send_signal(signal.SIGKILL)
     started.wait()
-    kept = Finished(finished, 48)
+    kept = CropCache(finished, 48)
     names = [path for path in sorted((photos / "happy").iterdir()) if _remembered(kept, path)]
     assert 3 <= len(names) <= 8
     for path in names:  # a finished photograph is not read again: its bytes are gone, its size and time are the same
@@ -153,7 +162,7 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path: Path, astronaut: NDArray
     assert not finished.exists()
 
 
-def _remembered(kept: Finished, path: Path) -> bool:
+def _remembered(kept: CropCache, path: Path) -> bool:
     about = path.stat()
     return kept.get(f"haar|{path.absolute()}|{about.st_size}|{about.st_mtime_ns}") is not None
 
@@ -179,17 +188,17 @@ def test_that_there_is_no_face_is_remembered_too(tmp_path: Path, astronaut: NDAr
 
 
 def test_crops_of_another_size_or_a_broken_file_are_not_used(tmp_path: Path) -> None:
-    kept = Finished(tmp_path / "faces", 4)
+    kept = CropCache(tmp_path / "faces", 4)
     kept.put("a", np.ones((4, 4), np.uint8))
     kept.put("b", np.empty((0, 4), np.uint8))
-    one, none = Finished(tmp_path / "faces", 4).get("a"), Finished(tmp_path / "faces", 4).get("b")
+    one, none = CropCache(tmp_path / "faces", 4).get("a"), CropCache(tmp_path / "faces", 4).get("b")
     assert one is not None
     assert (one == 1).all()
     assert none is not None
     assert none.shape == (0, 4)
-    assert Finished(tmp_path / "faces", 5).get("a") is None
+    assert CropCache(tmp_path / "faces", 5).get("a") is None
     (tmp_path / "broken").write_bytes(b"something else, and more of it" * 100)
-    assert Finished(tmp_path / "broken", 4).get("a") is None
+    assert CropCache(tmp_path / "broken", 4).get("a") is None
     (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match="cannot write"):
-        Finished(tmp_path / "folder", 4)
+        CropCache(tmp_path / "folder", 4)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.data import prepared
-from mien.data.prepared import PER_SHEET, PreparedSet, image_hash, load, load_problems, manifest_hash, save
+from mien.data.prepared import (
+    PER_SHEET,
+    PreparedSet,
+    few_images_note,
+    image_hash,
+    load,
+    load_counts,
+    load_problems,
+    manifest_hash,
+    save,
+)
 from mien.errors import DataError
 from mien.labels import LABELS, SPLITS
 
@@ -138,7 +150,92 @@ save(Path(sys.argv[1]), make_set(600, 8), lambda count: os.kill(os.getpid(), sig
     newer = make_set(7, 8)
     save(tmp_path / "set", newer)
     assert_same(load(tmp_path / "set"), newer)
-    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_what_a_killed_run_left_goes_when_it_is_old(tmp_path: Path) -> None:
+    for name, age in (("old", 7200), ("new", 60)):
+        (tmp_path / f".set.{name}.part" / "sheets").mkdir(parents=True)
+        for path in (tmp_path / f".set.{name}.part" / "sheets", tmp_path / f".set.{name}.part"):
+            os.utime(path, (time.time() - age,) * 2)
+    save(tmp_path / "set", make_set(1, 4))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".set.new.part", "set"]
+
+
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_prepared import make_set
+from mien.data.prepared import save
+renames, rename = [], Path.rename
+def counted(self, target):
+    renames.append(self)
+    if len(renames) == int(sys.argv[3]):
+        if sys.argv[4] == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise PermissionError(13, "Permission denied")
+    return rename(self, target)
+Path.rename = counted
+save(Path(sys.argv[1]), make_set(9, 8, seed=9))
+"""
+
+
+@pytest.mark.parametrize("ending", ["kill", "fail"])
+@pytest.mark.parametrize("at", [1, 2])
+def test_nothing_is_lost_when_a_rename_fails_or_the_run_is_killed_before_it(
+    tmp_path: Path, at: int, ending: str
+) -> None:
+    older, folder = make_set(5, 8), tmp_path / "set"
+    save(folder, older)
+    before = manifest_hash(folder)
+
+    def interrupted() -> int:
+        arguments = [sys.executable, "-c", INTERRUPTED, str(folder), str(Path(__file__).parent), str(at), ending]
+        return subprocess.run(arguments, check=False, capture_output=True).returncode
+
+    for _ in range(2):  # what the first left behind is not lost by the second
+        assert interrupted() == (-signal.SIGKILL if ending == "kill" else 1)
+        assert_same(load(folder), older)
+        assert manifest_hash(folder) == before
+    newer = make_set(7, 8)
+    save(folder, newer)
+    assert_same(load(folder), newer)
+    assert not (tmp_path / ".set.replaced").exists()
+
+
+def test_an_older_set_is_found_though_the_folder_was_made_anew(tmp_path: Path) -> None:
+    older, folder = make_set(5, 8), tmp_path / "set"
+    save(folder, older)
+    folder.rename(tmp_path / ".set.replaced")
+    folder.mkdir()
+    assert_same(load(folder), older)
+    newer = make_set(3, 8)
+    save(folder, newer)
+    assert_same(load(folder), newer)
+
+
+def test_faceless_images_are_those_that_most_votes_or_a_flag_say(tmp_path: Path) -> None:
+    data = make_set(4, 8)
+    data.votes[:] = 0
+    data.votes[0, -1], data.votes[1, -1], data.votes[1, 0] = 6, 5, 5
+    data.flags[:] = ["", "", "leak blank", "leak"]
+    assert data.faceless().tolist() == [True, False, True, False]
+
+
+def test_counts_are_read_from_the_manifest_alone(tmp_path: Path) -> None:
+    data = make_set(50, 4)
+    save(tmp_path / "set", data)
+    for sheet in (tmp_path / "set" / "sheets").iterdir():
+        sheet.unlink()
+    found = load_counts(tmp_path / "set")
+    assert sum(sum(row.values()) for row in found.values()) == 50
+    assert found["test"]["happy"] == ((data.splits == "test") & (data.labels == LABELS.index("happy"))).sum()
+
+
+def test_a_label_of_few_images_is_warned_of() -> None:
+    assert few_images_note({"happy": 20, "sad": 100, "fear": 0}, "test") == ""
+    note = few_images_note({"happy": 19, "sad": 100, "fear": 1}, "test")
+    assert note.startswith("few test images (19 of happy, 1 of fear)")
 
 
 def test_splits_are_chosen_by_any_of_their_names_and_without_flags() -> None:

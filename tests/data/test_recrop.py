@@ -1,4 +1,4 @@
-"""`mien data retake`: a face is found again in a larger picture and cropped as in use."""
+"""`mien data recrop`: a face is found again in a larger picture and cropped as in use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training_sets import saved, striped
 
 from mien.data import prepared
 from mien.data.prepared import PreparedSet
-from mien.data.recrop import retake
+from mien.data.recrop import recrop
 from mien.models import CropGeometry
 from mien.vision.crop import crop_faces
 from mien.vision.detect import load_detector
@@ -38,7 +38,7 @@ def faces(face: NDArray[np.uint8]) -> PreparedSet:
 
 
 def test_faces_come_back_upright_and_in_place(faces: PreparedSet, face: NDArray[np.uint8]) -> None:
-    again, found = retake(faces, load_detector("haar"), seed=1)
+    again, found = recrop(faces, load_detector("haar"), seed=1)
     assert found[:12].sum() >= 8  # all, with today's Haar
     assert not found[12:].any()
     np.testing.assert_array_equal(again.images[~found], faces.images[~found])
@@ -51,7 +51,7 @@ def test_faces_come_back_upright_and_in_place(faces: PreparedSet, face: NDArray[
 
 def test_the_seed_decides(faces: PreparedSet) -> None:
     haar = load_detector("haar")
-    one, other, third = (retake(faces.take(np.arange(3)), haar, seed=seed)[0].images for seed in (1, 1, 2))
+    one, other, third = (recrop(faces.take(np.arange(3)), haar, seed=seed)[0].images for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, other)
     assert (one != third).any()
 
@@ -59,7 +59,7 @@ def test_the_seed_decides(faces: PreparedSet) -> None:
 def test_the_command_writes_a_set_of_the_same_rows(faces: PreparedSet, tmp_path: Path) -> None:
     hashes = np.array([prepared.image_hash(image) for image in faces.images])
     folder = saved(tmp_path / "set", replace(faces, hashes=hashes))
-    done = mien("data", "retake", folder, "--out", tmp_path / "again", "--detector", "haar")
+    done = mien("data", "recrop", folder, "--out", tmp_path / "again", "--detector", "haar")
     assert done.code == 0, done.err
     assert "found again" in done.out
     np.testing.assert_array_equal(prepared.load(tmp_path / "again").sources, faces.sources)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from command import mien
 from PIL import Image
-from pixels import TEMPERATURE, build_model, four_tests
+from pixels import TEMPERATURE, ballot, build_model, four_tests
 
 from mien import models
 from mien.data.prepared import PreparedSet, image_hash, manifest_hash, save
@@ -22,8 +22,9 @@ from mien.evaluation.expression.compare import side_by_side
 from mien.evaluation.expression.corruptions import CORRUPTIONS
 from mien.evaluation.expression.plots import save_confusion, save_reliability
 from mien.evaluation.expression.run import evaluate, read, unseen
-from mien.evaluation.expression.scores import VERSION, Scores, Subset, read_scores
+from mien.evaluation.expression.scores import VERSION, Bin, Scores, Subset, read_scores
 from mien.labels import LABELS, VOTE_LABELS
+from mien.metrics import wilson_interval
 from mien.vision.classify import Classifier
 from mien.vision.crop import resize_crop
 
@@ -189,6 +190,22 @@ def test_an_empty_split_is_refused(pixel_model: Path, data: PreparedSet) -> None
         evaluate(models.load(pixel_model), data, "validation")
 
 
+def test_images_without_a_face_are_scored_but_not_shown(pixel_model: Path, data: PreparedSet) -> None:
+    data.votes[4] = ballot(no_face=7, fear=3)  # the only mistake
+    data = replace(data, flags=np.array(["", "", "", "blank", ""]))  # the only `sad` read right
+    scores = evaluate(models.load(pixel_model), data, "test")
+    assert (scores.images, scores.accuracy, scores.faceless) == (4, 0.75, 2)
+    assert scores.mistakes == ()
+    assert [e.row for e in scores.examples] == [1]
+
+
+def test_one_image_of_a_label_is_no_certainty(pixel_model: Path, data: PreparedSet) -> None:
+    scores = evaluate(models.load(pixel_model), data.take(np.array([0, 1, 3])), "test")
+    assert scores.accuracy == 1
+    assert scores.accuracy_interval == pytest.approx(wilson_interval(2, 2))
+    assert scores.accuracy_interval[0] < 0.4
+
+
 def test_progress_goes_over_image_and_mirror_image(pixel_model: Path, data: PreparedSet) -> None:
     seen: list[tuple[int, int]] = []
     evaluate(models.load(pixel_model), data, "test", progress=lambda *step: seen.append(step))
@@ -213,6 +230,27 @@ def test_plots_are_pictures(pixel_model: Path, data: PreparedSet, tmp_path: Path
             image.load()
             assert min(image.size) > 900
             assert len(image.convert("RGB").getcolors(1 << 24) or ()) > 100
+
+
+def test_marks_at_the_edge_of_the_reliability_diagram_are_whole(
+    pixel_model: Path, data: PreparedSet, tmp_path: Path
+) -> None:
+    """A mark at confidence and accuracy 1 is as large as one in the middle."""
+
+    def blue(value: float) -> int:
+        found = evaluate(models.load(pixel_model), data, "test")
+        mark = Bin(low=value - 0.1, high=value, images=4, confidence=value, accuracy=value)
+        calibrated = found.calibrated.model_copy(update={"bins": (mark,)})
+        nothing = found.uncalibrated.model_copy(update={"bins": ()})
+        save_reliability(
+            found.model_copy(update={"calibrated": calibrated, "uncalibrated": nothing}), tmp_path / "r.png"
+        )
+        with Image.open(tmp_path / "r.png") as image:
+            pixels = np.asarray(image.convert("RGB")).astype(int)
+        upper = pixels[: pixels.shape[0] * 7 // 10]
+        return int((np.abs(upper - (0x25, 0x63, 0xA8)).sum(2) < 30).sum())
+
+    assert blue(1.0) == pytest.approx(blue(0.5), rel=0.05)
 
 
 def test_the_command(pixel_model: Path, data: PreparedSet, tmp_path: Path) -> None:
@@ -276,7 +314,7 @@ def test_tta_and_robustness_are_printed(pixel_model: Path, data: PreparedSet, tm
     assert "low resolution" in done.out
     assert max(len(line) for line in done.out.splitlines()) <= 80
     done = mien(*arguments, "--tta", "miror")
-    assert done.code == 2
+    assert done.code == 1
     assert "mean 'mirror'?" in done.err
 
 

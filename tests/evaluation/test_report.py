@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import partial
 from html.parser import HTMLParser
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from browser import needs_browser
 from command import mien
-from pixels import build_model, four_tests
+from pixels import ballot, build_model, four_tests
 
 from mien import models
 from mien.data.prepared import manifest_hash, save
@@ -21,6 +22,7 @@ from mien.evaluation.charts import Axis, Line, line_chart, matrix
 from mien.evaluation.expression.portraits import find_model
 from mien.evaluation.expression.run import evaluate
 from mien.evaluation.expression.training_log import read_training_log
+from mien.metrics import wilson_interval
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -108,6 +110,54 @@ def test_it_holds_all_that_it_shows(bench: Bench, tmp_path: Path) -> None:
     assert "script" not in page.tags
 
 
+def test_the_page_has_a_title_and_says_everything_once(bench: Bench, tmp_path: Path) -> None:
+    options = ("--data", bench.data, "--model", bench.model, "--face", 0)
+    assert report(bench.run, bench.run, bench.scores, *options, "--out", tmp_path / "r.html").code == 0
+    page = Page(tmp_path / "r.html")
+    assert "<h1>Report: run, pixels</h1>" in page.text
+    assert "<title>Report: run, pixels" in page.text
+    paragraphs = [" ".join(text.split()) for text in re.findall(r"<p class=.faint.>(.*?)</p>", page.text, re.DOTALL)]
+    sentences = [s for text in paragraphs for s in re.split(r"(?<=[.:;]) ", re.sub("<[^>]+>", "", text)) if len(s) > 60]
+    assert len(sentences) == len(set(sentences))
+    assert page.words.count("occlusion map") == 1
+
+
+def test_labels_with_few_images_are_warned_of_and_have_their_intervals(bench: Bench, tmp_path: Path) -> None:
+    done = report(bench.scores, "--out", tmp_path / "r.html")
+    assert "note: few test images (1 of fear, 2 of happy, 1 of sad)" in done.err
+    page = Page(tmp_path / "r.html")
+    assert "Few test images (1 of fear, 2 of happy, 1 of sad)" in page.words
+    low, high = wilson_interval(2, 2)
+    assert f"happy 2 100.0 % 100.0 % {100 * low:.1f} to {100 * high:.1f} % 100.0 %" in page.words
+
+
+def test_images_without_a_face_are_left_out_and_counted(bench: Bench, tmp_path: Path) -> None:
+    data = four_tests()
+    data.votes[4] = ballot(no_face=9, fear=1)
+    save(tmp_path / "set", data)
+    manifest = manifest_hash(tmp_path / "set")
+    scores = evaluate(models.load(bench.model), data, "test", manifest_sha256=manifest)
+    shown = json.loads(scores.model_dump_json())
+    known = json.loads((bench.scores / "scores.json").read_text())
+    for name, mistakes in (("new", shown["mistakes"]), ("old", known["mistakes"])):  # older scores list them
+        (tmp_path / f"{name}.json").write_text(json.dumps(shown | {"mistakes": mistakes}))
+        done = report(tmp_path / f"{name}.json", "--data", tmp_path / "set", "--out", tmp_path / "r.html")
+        assert done.code == 0, done.err
+        words = Page(tmp_path / "r.html").words
+        assert "row 4" not in words
+        assert "The most confident mistakes" not in words
+        assert "Left out of these pictures: 1 image without a face" in words
+
+
+def test_a_folder_of_several_scores_says_which_to_name(bench: Bench, tmp_path: Path) -> None:
+    for name in ("base", "mine"):
+        (tmp_path / "scores" / name).mkdir(parents=True)
+        (tmp_path / "scores" / name / "scores.json").write_text((bench.scores / "scores.json").read_text())
+    done = report(bench.run, tmp_path / "scores", "--out", tmp_path / "r.html")
+    assert done.code == 1
+    assert f"name {tmp_path / 'scores' / 'base'}, {tmp_path / 'scores' / 'mine'}" in done.err
+
+
 def test_models_stand_side_by_side(bench: Bench, tmp_path: Path) -> None:
     other = (bench.scores / "scores.json").read_text().replace('"model":"pixels"', '"model":"<i>other</i>"', 1)
     (tmp_path / "other.json").write_text(other.replace('"accuracy":0.75', '"accuracy":0.5', 1))
@@ -166,10 +216,10 @@ def test_what_cannot_be_shown_is_told_in_one_sentence(bench: Bench, tmp_path: Pa
     arguments: list[tuple[tuple[str | Path, ...], str]] = [
         ((tmp_path / "empty",), "holds no metrics.csv of mien train and no scores.json"),
         ((tmp_path / "nothing.json",), "cannot read"),
-        ((bench.run, "--data", bench.data), "none are named; measure with: mien evaluate --out"),
+        ((bench.run, "--data", bench.data), "none are named; measure a model first"),
         ((bench.scores, "--data", tmp_path / "other"), "pixels was not measured on"),
-        ((bench.scores, "--data", bench.data, "--model", "base"), "is not what the scores were measured of"),
-        ((bench.scores, "--data", bench.data, "--face", "1"), "--face needs the network of pixels"),
+        ((bench.scores, "--data", bench.data, "--model", "base"), "the scores are not those of the model base"),
+        ((bench.scores, "--data", bench.data, "--face", "1"), "faces need the network of pixels"),
     ]
     for words, sentence in arguments:
         done = report(*words, "--out", tmp_path / "r.html")

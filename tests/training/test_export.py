@@ -109,7 +109,7 @@ def test_the_temperature_makes_the_validation_split_likeliest(data: Path, export
     assert nll(model.card.temperature) < min(nll(model.card.temperature * f) for f in (0.8, 1.25))
 
 
-def test_rare_labels_are_given_their_due(run: RunFolder, tmp_path: Path) -> None:
+def test_balance_raises_rare_labels(run: RunFolder, tmp_path: Path) -> None:
     everything = striped()
     frequent = (everything.labels != 2) | (np.arange(len(everything.labels)) % 4 < 1)  # a quarter of the third label
     folder = saved(tmp_path / "set", everything.take(np.flatnonzero(frequent)))
@@ -118,7 +118,7 @@ def test_rare_labels_are_given_their_due(run: RunFolder, tmp_path: Path) -> None
     shutil.copytree(run.path, run_there.path)
     about["data"]["sha256"] = prepared.manifest_hash(folder)
     (run_there.path / "run.json").write_text(json.dumps(about))
-    plain, even = (export([run_there.path], folder, tmp_path / f"{k}.onnx", "small", strength=k) for k in (0.0, 0.5))
+    plain, even = (export([run_there.path], folder, tmp_path / f"{k}.onnx", "small", balance=k) for k in (0.0, 0.5))
     rows = prepared.load(folder)
     crops = rows.split("validation").images
     before, after = (Classifier(models.load(one.weights), threads=1).logits(crops)[0] for one in (plain, even))
@@ -129,18 +129,18 @@ def test_rare_labels_are_given_their_due(run: RunFolder, tmp_path: Path) -> None
     assert expected.argmax() == 2
 
 
-def test_a_favoured_label_gains_exactly_its_odds(
+def test_an_adjusted_label_gains_exactly_its_odds(
     run: RunFolder, data: Path, exported: Exported, tmp_path: Path
 ) -> None:
-    favoured = export([run.path], data, tmp_path / "a.onnx", "small", favoured={"fear": 0.3, "happy": -0.1})
+    adjusted = export([run.path], data, tmp_path / "a.onnx", "small", adjust={"fear": 0.3, "happy": -0.1})
     crops = prepared.load(data).split("validation").images
-    before, after = (Classifier(models.load(one.weights), threads=1).logits(crops)[0] for one in (exported, favoured))
+    before, after = (Classifier(models.load(one.weights), threads=1).logits(crops)[0] for one in (exported, adjusted))
     nats = [{"fear": 0.3, "happy": -0.1}.get(label, 0) for label in LABELS]
     gained = (after - before) / exported.card.temperature
     np.testing.assert_allclose(gained, np.broadcast_to(nats, gained.shape), atol=1e-4)
-    assert favoured.card.favoured == {"fear": 0.3, "happy": -0.1}
-    with pytest.raises(ModelError, match=r"no label 'fera' to favour \(did you mean 'fear'"):
-        export([run.path], data, tmp_path / "b.onnx", "small", favoured={"fera": 0.3})
+    assert adjusted.card.logit_adjustment == {"fear": 0.3, "happy": -0.1}
+    with pytest.raises(ModelError, match=r"no label 'fera' to adjust \(did you mean 'fear'"):
+        export([run.path], data, tmp_path / "b.onnx", "small", adjust={"fera": 0.3})
     assert not (tmp_path / "b.onnx").exists()
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,14 +19,14 @@ from training_sets import SIZE, expression_recipe, saved, small_recipe, striped
 import mien
 from mien.data import prepared
 from mien.data.prepared import image_hash
-from mien.errors import DataError, ModelError, RecipeError
+from mien.errors import DataError, MienError, ModelError, RecipeError
 from mien.labels import LABELS, VOTE_LABELS
 from mien.training.device import find_device, predict_logits
 from mien.training.expression.data import doubled
 from mien.training.expression.net import build, normalise, to_input
 from mien.training.fit import fit
 from mien.training.recipe import Recipe
-from mien.training.run_folder import Epoch, RunFolder, best
+from mien.training.run_folder import RunFolder, best
 from mien.training.start import start
 
 torch.set_num_threads(1)
@@ -90,99 +88,9 @@ def test_best_weights_are_those_of_the_best_epoch(run: RunFolder) -> None:
     assert (epoch == 4) == all(torch.equal(value, net.state_dict()[key]) for key, value in load_file(run.last).items())
 
 
-KILLED = """
-import sys, time
-from pathlib import Path
-import torch
-from training_sets import small_recipe
-from mien.training.fit import fit
-torch.set_num_threads(1)
-def watch(epoch, done, of, line):
-    if epoch == 3 and line is None:
-        print("in epoch 3", flush=True)
-        time.sleep(60)
-fit(small_recipe(), Path(sys.argv[1]), Path(sys.argv[2]), watch=watch)
-"""
-
-
-def test_a_killed_run_resumes_to_the_same_bits(run: RunFolder, data: Path, tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "killed")
-    paths = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
-    command = [sys.executable, "-c", KILLED, str(data), str(folder.path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"in epoch 3\n"
-        process.kill()
-    assert process.returncode == -signal.SIGKILL
-    assert len(folder.history()) == 2
-    assert not folder.finished
-    folder.checkpoint.with_suffix(".part").write_bytes(b"half a checkpoint")
-    fit(small_recipe(), data, folder.path, resume=True)
-    assert_same_run(folder, run)
-    assert len(folder.about()["resumed"]) == 1
-
-
-def test_an_interrupted_run_draws_its_curves_and_resumes_to_the_same_bits(
-    run: RunFolder, data: Path, tmp_path: Path
-) -> None:
-    def interrupt(epoch: int, done: int, of: int, line: Epoch | None) -> None:
-        if epoch == 2 and line is None:
-            signal.raise_signal(signal.SIGINT)
-
-    folder = RunFolder(tmp_path / "interrupted")
-    with pytest.raises(KeyboardInterrupt):
-        fit(small_recipe(), data, folder.path, watch=interrupt)
-    assert len(folder.history()) == 1
-    assert folder.curves.exists()
-    fit(small_recipe(), data, folder.path, resume=True)
-    assert_same_run(folder, run)
-
-
-def assert_same_run(one: RunFolder, other: RunFolder) -> None:
-    """Weights, momentum and metrics are the same to the last bit; only the clock may differ."""
-    for name in ("last", "weights", "checkpoint"):
-        ones, others = load_file(getattr(one, name)), load_file(getattr(other, name))
-        assert ones.keys() == others.keys()
-        assert all(torch.equal(ones[key], others[key]) for key in others), name
-    assert [without_time(line) for line in one.history()] == [without_time(line) for line in other.history()]
-
-
-def without_time(line: Epoch) -> Epoch:
-    return replace(line, seconds=0.0, images_per_second=0.0)
-
-
-def test_a_finished_run_is_left_alone(run: RunFolder, data: Path) -> None:
-    before = {path.name: path.stat().st_mtime_ns for path in run.path.iterdir()}
-    assert fit(small_recipe(), data, run.path, resume=True) == run.history()
-    assert before == {path.name: path.stat().st_mtime_ns for path in run.path.iterdir()}
-
-
-def test_a_run_is_not_overwritten_nor_mixed_with_another(run: RunFolder, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds a run already; go on with it by --resume"):
-        fit(small_recipe(), data, run.path)
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "holiday.jpg").touch()
-    with pytest.raises(DataError, match="holds other things than a run"):
-        fit(small_recipe(), data, tmp_path / "pictures")
-    with pytest.raises(RecipeError, match=r"was begun with optim\.lr = 0\.1, the recipe now says 0\.2"):
-        fit(small_recipe(lr=0.2), data, run.path, resume=True)
-    other = saved(tmp_path / "other", striped(seed=1))
-    with pytest.raises(DataError, match=r"was begun on other data \(sha256 was"):
-        fit(small_recipe(), other, run.path, resume=True)
-    with pytest.raises(DataError, match=r"holds no run \(no recipe\.json\)"):
-        fit(small_recipe(), data, tmp_path / "nothing", resume=True)
-
-
-def test_a_damaged_checkpoint_is_told(run: RunFolder, data: Path, tmp_path: Path) -> None:
-    (tmp_path / "recipe.json").write_bytes((run.path / "recipe.json").read_bytes())
-    (tmp_path / "checkpoint.safetensors").write_bytes(run.checkpoint.read_bytes()[:1000])
-    with pytest.raises(ModelError, match=r"cannot read .*checkpoint"):
-        fit(small_recipe(), data, tmp_path, resume=True)
-
-
 def test_a_file_in_the_way_is_told(data: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
-    with pytest.raises(DataError, match=r"cannot write .*taken: file exists"):
+    with pytest.raises(MienError, match=r"cannot write .*taken.*: (file exists|not a directory)"):
         fit(small_recipe(), data, tmp_path / "taken")
 
 
@@ -214,24 +122,6 @@ def test_votes_are_learned_by_their_own_head(learned: RunFolder, data: Path) -> 
     assert float((votes.argmax(1).numpy() == validation.labels).mean()) > 0.9
 
 
-class Stop(Exception):
-    """Ends a run."""
-
-
-def stop_after_an_epoch(epoch: int, done: int, of: int, line: Epoch | None) -> None:
-    if line:
-        raise Stop
-
-
-@pytest.mark.parametrize("recipe", [{"vote_weight": 0}, {"momentum": 0}])
-def test_a_head_without_a_loss_and_a_descent_without_momentum_resume(
-    data: Path, tmp_path: Path, recipe: dict[str, object]
-) -> None:
-    with pytest.raises(Stop):
-        fit(small_recipe(epochs=2, **recipe), data, tmp_path, watch=stop_after_an_epoch)
-    assert len(fit(small_recipe(epochs=2, **recipe), data, tmp_path, resume=True)) == 2
-
-
 def started_from(run: RunFolder, **optim: object) -> Recipe:
     content = small_recipe(epochs=1, lr=1e-4, warmup_epochs=0).model_dump() | {"init": str(run.path)}
     content["optim"] |= optim
@@ -253,16 +143,16 @@ def test_a_run_that_starts_from_another_keeps_what_it_knew(learned: RunFolder, d
         fit(both, unseen, tmp_path / "unseen-run")
 
 
-def test_retaken_images_are_learned_and_checked(learned: RunFolder, data: Path, tmp_path: Path) -> None:
+def test_recropped_images_are_learned_and_checked(learned: RunFolder, data: Path, tmp_path: Path) -> None:
     rows = prepared.load(data)
     again = saved(tmp_path / "again", replace(rows, images=255 - rows.images, hashes=_hashes(255 - rows.images)))
     content = started_from(learned).model_dump()
-    content["data"] |= {"retaken": str(again), "retaken_share": 1.0}
+    content["data"] |= {"recropped": str(again), "recropped_share": 1.0}
     (line,) = fit(Recipe.model_validate(content), data, tmp_path / "run")
     (plain,) = fit(started_from(learned), data, tmp_path / "plain")
-    assert line.train_loss != plain.train_loss, "the images are the retaken ones"
+    assert line.train_loss != plain.train_loss, "the images are the recropped ones"
     other = saved(tmp_path / "other", replace(rows, sources=np.char.add(rows.sources, "x")))
-    content["data"]["retaken"] = str(other)
+    content["data"]["recropped"] = str(other)
     with pytest.raises(DataError, match="holds other rows"):
         fit(Recipe.model_validate(content), data, tmp_path / "refused")
 
@@ -282,27 +172,13 @@ def test_a_start_that_does_not_fit_is_told(run: RunFolder, data: Path, tmp_path:
 
 def test_devices() -> None:
     assert find_device("cpu") == "cpu"
-    assert find_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@pytest.mark.parametrize(
-    "optim", [{"optimizer": "adamw", "lr": 0.01}, {"optimizer": "sgd"}, {"sharpness": 0.05, "vote_weight": 0}]
-)
-def test_every_descent_resumes_to_the_last_bit(data: Path, tmp_path: Path, optim: dict[str, object]) -> None:
-    recipe = small_recipe(epochs=2, **optim)
-    fit(recipe, data, tmp_path / "whole")
-
-    with pytest.raises(Stop):
-        fit(recipe, data, tmp_path / "cut", watch=stop_after_an_epoch)
-    fit(recipe, data, tmp_path / "cut", resume=True)
-    whole, cut = (load_file(RunFolder(tmp_path / name).last) for name in ("whole", "cut"))
-    for key, value in whole.items():
-        assert torch.equal(value, cut[key]), key
-
-
-def test_a_flat_minimum_is_found_where_there_is_one(data: Path, tmp_path: Path) -> None:
-    flat = fit(small_recipe(epochs=8, sharpness=0.05), data, tmp_path / "flat")
-    assert best(flat).validation_accuracy > 0.9
+    mps = torch.backends.mps.is_available()
+    assert find_device("auto") == ("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    with pytest.raises(MienError, match=r"no device 'gpu'; use auto, cuda, mps, cpu"):
+        find_device("gpu")
+    if not mps:
+        with pytest.raises(MienError, match="finds no mps device; use cpu, or a Mac"):
+            find_device("mps")
 
 
 def test_patience_ends_a_run_that_no_longer_gains(data: Path, tmp_path: Path) -> None:
@@ -373,13 +249,6 @@ def test_a_network_starts_from_the_shipped_model(tmp_path: Path) -> None:
         start(build(wider.model), wider)
     with pytest.raises(RecipeError, match=r"model\.batch_norm = false"):
         start(net, recipe.model_copy(update={"model": recipe.model.model_copy(update={"batch_norm": True})}))
-
-
-def test_minutes_end_a_call_and_the_next_goes_on(data: Path, tmp_path: Path) -> None:
-    recipe = small_recipe(epochs=2)
-    assert fit(recipe, data, tmp_path, minutes=-1) == []
-    assert not RunFolder(tmp_path).finished
-    assert len(fit(recipe, data, tmp_path, resume=True)) == 2
 
 
 def test_teachers_may_look_at_the_augmented_images(learned: RunFolder, data: Path, tmp_path: Path) -> None:

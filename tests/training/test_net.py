@@ -8,7 +8,7 @@ from torch import Tensor
 from training_sets import expression_recipe
 
 from mien.labels import LABELS, VOTE_LABELS
-from mien.training.expression.net import Block, Dropout, ResidualNet, parameter_count
+from mien.training.expression.net import Block, ResidualNet, parameter_count
 from mien.training.recipe import ModelTable
 
 torch.set_num_threads(1)
@@ -66,26 +66,3 @@ def test_shortcut_of_a_halving_block_drops_no_pixel() -> None:
 
 def test_base_is_small() -> None:
     assert 1.2e6 < parameter_count(ResidualNet(expression_recipe("base").model)) < 1.5e6
-
-
-def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
-    torch.manual_seed(0)
-    ones = torch.ones(7, 63, 31, 31, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
-    dropped = Dropout(0.4)(ones)
-    assert dropped.dtype == ones.dtype and dropped.is_contiguous(memory_format=torch.channels_last)
-    assert set(dropped.float().unique().tolist()) == {0.0, float(torch.tensor(1 / 0.6, dtype=torch.bfloat16))}
-    shares = (dropped == 0).float().mean((0, 2, 3))  # channel by channel, 6,727 numbers each
-    assert abs(float(shares.mean()) - 0.4) < 0.003 and float((shares - 0.4).abs().max()) < 0.03
-
-
-def test_dropout_passes_gradients_through_what_it_kept_alone() -> None:
-    torch.manual_seed(0)
-    x = torch.ones(5, 13, requires_grad=True)  # no multiple of the four numbers in a word
-    dropped = Dropout(0.5)(x)
-    dropped.sum().backward()
-    assert x.grad is not None and torch.equal(x.grad, dropped)
-    again = Dropout(0.5)
-    torch.manual_seed(0)
-    assert torch.equal(again(x), dropped)
-    assert not torch.equal(again(x), dropped)
-    assert again.eval()(x) is x

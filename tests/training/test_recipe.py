@@ -32,6 +32,8 @@ def test_settings_are_laid_over_the_recipe() -> None:
     assert (recipe.optim.epochs, recipe.model.widths, recipe.augment.flip) == (5, (8, 16, 16), 0)
     assert (recipe.name, recipe.seed) == ("other", 9)
     assert recipe.optim.lr == read("base").optim.lr
+    as_mapping = {"optim.epochs": 5, "model": {"widths": [8, 16, 16]}, "augment.flip": 0, "name": "other", "seed": 9}
+    assert read("base", as_mapping) == recipe
 
 
 @pytest.mark.parametrize(
@@ -49,8 +51,11 @@ def test_settings_are_laid_over_the_recipe() -> None:
         ("model.widths=[8, 8]", "model: widths, depths and squeeze_excite need one entry per stage each"),
         ("optim.warmup_epochs=64", "optim: warmup_epochs (64) should be less than epochs (64)"),
         ("name=Not a name", "name: String should match pattern"),
-        ("optim.epochs", "--set 'optim.epochs' should read table.key=value"),
+        ("optim.epochs", "the setting 'optim.epochs' should read table.key=value"),
         ("seed.x=1", "'seed' is no table"),
+        ("data.retaken=sets/again", "unknown key 'data.retaken' (did you mean 'recropped'?)"),
+        ("mix.cutmix=1.0", "unknown key 'mix'"),
+        ("optim.sharpness=0.1", "unknown key 'optim.sharpness'"),
         ("=1", "unknown key ''"),
     ],
 )
@@ -93,7 +98,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     ("setting", "told"),
     [
         ("optim.distillation=0.5", "distillation needs teachers"),
-        ("data.retaken_share=0.5", "retaken_share needs retaken"),
+        ("data.recropped_share=0.5", "recropped_share needs recropped"),
         ("optim.teachers_see_votes=true", "teachers_see_votes needs distillation"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What the heads learn: labels, votes, what teachers add, and blends of images and targets."""
+"""What the heads learn: labels, votes, and what teachers add."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from training_sets import striped
 
 from mien.labels import FERPLUS_COLUMNS, VOTE_LABELS
-from mien.training.expression.mix import mix
 from mien.training.expression.targets import (
     class_weights,
     label_given_votes,
@@ -18,8 +17,8 @@ from mien.training.expression.targets import (
     named_shares,
     vote_distribution,
 )
-from mien.training.expression.teachers import Joint
-from mien.training.recipe import MixTable, OptimTable
+from mien.training.expression.teachers import VoteFusion
+from mien.training.recipe import OptimTable
 
 
 def test_targets_blend_label_and_votes() -> None:
@@ -53,7 +52,7 @@ def test_teachers_and_votes_together_know_more_than_either() -> None:
     known, rest = slice(0, 200), slice(200, 400)
     votes[399] = 0
     shares, said = torch.from_numpy(named_shares(votes)), torch.from_numpy(taught)
-    joined = Joint(shares[known], said[known], labels[known])(shares[rest], said[rest]).numpy()
+    joined = VoteFusion(shares[known], said[known], labels[known])(shares[rest], said[rest]).numpy()
     np.testing.assert_allclose(joined.sum(1), 1, atol=1e-5)
     assert (joined[:-1].argmax(1) == labels[rest][:-1]).all()
     assert float(joined[:-1].max(1).min()) > 0.8
@@ -65,7 +64,7 @@ def test_votes_and_teachers_of_two_labels_among_more() -> None:
     votes = np.zeros((60, len(FERPLUS_COLUMNS)), np.uint8)
     votes[:30, 2] = votes[30:, 5] = 10
     shares, said = torch.from_numpy(named_shares(votes)), torch.full((60, 4), 0.25)
-    joined = Joint(shares, said, np.repeat([1, 3], 30))(shares, said)
+    joined = VoteFusion(shares, said, np.repeat([1, 3], 30))(shares, said)
     assert joined[:, [0, 2]].max() == 0
     assert joined[:30, 1].min() > 0.8
     assert joined[30:, 3].min() > 0.8
@@ -90,16 +89,3 @@ def test_class_weights_lift_the_rare_and_keep_the_mean() -> None:
     np.testing.assert_array_equal(class_weights(labels, 0.0), 1)
     rows = replace(striped(50), images=striped(50).images, labels=labels, votes=np.zeros((100, 10), np.uint8))
     assert make_targets(rows, OptimTable(class_balance=1.0)).labels.sum(1)[-1] == pytest.approx(weights[-1])
-
-
-@pytest.mark.parametrize("table", [MixTable(mixup=0.4), MixTable(cutmix=1.0)])
-def test_mixing_blends_images_and_targets_by_the_same_share(table: MixTable) -> None:
-    images = torch.zeros(8, 1, 16, 16)
-    images[4:] = 1
-    targets = torch.tensor([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4)
-    mixed, (blended,) = mix(images, (targets,), table, torch.Generator().manual_seed(1))
-    torch.testing.assert_close(mixed.mean((1, 2, 3)), blended[:, 1])
-    torch.testing.assert_close(blended.sum(1), torch.ones(8))
-    assert ((blended > 0) & (blended < 1)).any()
-    same, _ = mix(images, (targets,), MixTable(), torch.Generator())
-    assert same is images

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 out = Console()
 err = Console(stderr=True)
 _quiet = False
 
 
-def be_quiet() -> None:
-    """From now on show neither progress nor notes."""
+def be_quiet(quiet: bool) -> None:
+    """Whether to show neither progress nor notes from now on."""
     global _quiet
-    _quiet = True
+    _quiet = quiet
 
 
 def shows_progress() -> bool:
@@ -32,6 +42,22 @@ def progress(unit: str = "") -> Progress:
         TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn(), console=err, transient=True,
         disable=not shows_progress(),
     )  # fmt: skip
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Bars for a long call: gives a function to call with a stage in words, how much is done, and of how much."""
+    with progress() as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, done: int, of: int | None) -> None:
+            if stage not in tasks:
+                for task in tasks.values():  # those before are over
+                    bars.update(task, visible=False)
+                tasks[stage] = bars.add_task(stage, total=of)
+            bars.update(tasks[stage], completed=done, total=of)
+
+        yield show
 
 
 def complain(sentence: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.console import complain, note, out, progress
+from mien.cli.console import complain, note, out, progress, stages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from mien.data.auditing.findings import Audit
     from mien.data.prepared import PreparedSet
-    from mien.data.splits import Shares
 
 app = typer.Typer(help="Fetch, prepare and audit data sets for training and evaluation.", no_args_is_help=True)
 
@@ -80,36 +78,17 @@ def prepare(
 ) -> None:
     """Read pictures in any usual layout and pack the face crops without loss into one folder for training.
 
-    A run that was interrupted while it looked for faces goes on from there when it is started again.
+    A run that was interrupted while it searched for faces continues there when it is started again.
     """
+    import mien.data
     from mien.data import prepared
-    from mien.data.preparation import prepare
-    from mien.data.readers.folders import folder_labels
-    from mien.data.readers.pictures import Cropper
-    from mien.labels import LABELS, label_set
-    from mien.vision.detect import load_detector
 
-    shares = _shares(split) if split else None
-    names = LABELS
-    if labels is not None:
-        names = folder_labels(sources) if labels == "folders" else label_set(labels.split(","))
-    prepared.check_target(target)
-    place = target.resolve()
-    cropper = Cropper(
-        size, faces, lambda: load_detector(detector, detector_weights, threads=1),
-        place.with_name(f".{place.name}.faces"),
-    )  # fmt: skip
-    with progress("images") as bar:
-        tasks = {source: bar.add_task(f"reading {source.name}", total=None) for source in sources}
-        comparing = bar.add_task("comparing", total=None, visible=False)
-        result = prepare(
-            sources, votes=votes, cropper=cropper, seed=seed, shares=shares, group=group, dedupe=dedupe, labels=names,
-            progress=lambda source, done, of: bar.update(tasks[source], completed=done, total=of),
-            comparing=lambda done, of: bar.update(comparing, completed=done, total=of, visible=True),
+    with stages() as progress:
+        result = mien.data.prepare(
+            sources, target, votes=votes, labels=_labels(labels), size=size, faces=faces,
+            split=_shares(split) if split else None, group=group, seed=seed, dedupe=dedupe, detector=detector,
+            detector_weights=detector_weights, progress=progress,
         )  # fmt: skip
-        packing = bar.add_task("packing", total=len(result.data))
-        prepared.save(target, result.data, lambda count: bar.advance(packing, count), result.problems)
-    cropper.done()
     began = time.perf_counter()
     data = prepared.load(target)
     seconds = time.perf_counter() - began
@@ -134,43 +113,23 @@ def audit(
         Path | None, typer.Option("--json", metavar="FILE", help="Write all findings with their rows.")
     ] = None,
     faces: Annotated[
-        bool, typer.Option("--faces", help="Look for a face in every image, which takes a minute or more.")
+        bool, typer.Option("--faces", help="Search every image for a face, which takes a minute or more.")
     ] = False,
     detector: Annotated[str | None, typer.Option(help="What finds the faces: mien, yunet or haar.")] = None,
     detector_weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A detector's file to use.")] = None,
 ) -> None:
-    """Look for copies, leaks between the splits, contradicting labels, blank images and what is no face."""
-    from mien.data import prepared
-    from mien.data.auditing.findings import audit
-    from mien.data.auditing.page import save_page
-    from mien.files import replacing
-    from mien.vision.detect import load_detector
+    """Find copies, leaks between splits, contradicting labels, blank images and images without a face."""
+    import mien.data
 
-    if not faces and (detector or detector_weights):
-        raise typer.BadParameter("it is used with --faces only", param_hint="--detector")
-    finder = load_detector(detector, detector_weights, threads=1) if faces else None
-    with progress("images") as bar:
-        reading = bar.add_task("reading", total=None)
-        data = prepared.load(folder)
-        bar.update(reading, completed=len(data), total=len(data))
-        comparing = bar.add_task("comparing", total=None)
-        searching = bar.add_task(f"looking for faces with {finder.name}", total=len(data)) if finder else None
-        found = audit(
-            data, unusable=prepared.load_problems(folder), detector=finder,
-            comparing=lambda done, of: bar.update(comparing, completed=done, total=of),
-            searching=lambda count: None if searching is None else bar.advance(searching, count),
+    with stages() as progress:
+        found = mien.data.audit(
+            folder, faces=faces, html=html, json=as_json, detector=detector, detector_weights=detector_weights,
+            progress=progress,
         )  # fmt: skip
     out.print(balance_table(found))
     out.print(findings_table(found))
-    name = folder.resolve().name
-    if html is not None:
-        save_page(html, found, name)
-        note(f"wrote {html}")
-    if as_json is not None:
-        content = {"set": name, "manifest_sha256": prepared.manifest_hash(folder), **found.to_dict()}
-        with replacing(as_json, str(as_json)) as part:
-            part.write_text(json.dumps(content) + "\n", encoding="utf-8")
-        note(f"wrote {as_json}")
+    for path in filter(None, (html, as_json)):
+        note(f"wrote {path}")
 
 
 @app.command()
@@ -189,8 +148,8 @@ def fetch(
     note(f"next: mien data prepare {shlex.quote(str(path))} --out sets/fer2013")
 
 
-@app.command()
-def retake(
+@app.command("recrop")
+def recrop_set(
     folder: Annotated[Path, typer.Argument(metavar="SET", help="A prepared set.")],
     target: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the new prepared set.")],
     seed: Annotated[int, typer.Option(min=0, help="Decides sizes, angles and backgrounds.")] = 0,
@@ -199,15 +158,15 @@ def retake(
 ) -> None:
     """Find and crop every face again as in use, so that training can mix what users' pictures will show."""
     from mien.data import prepared
-    from mien.data.recrop import retake
+    from mien.data.recrop import recrop
     from mien.vision.detect import load_detector
 
     prepared.check_target(target)
     finder = load_detector(detector, detector_weights, threads=1)
     data = prepared.load(folder)
     with progress("images") as bar:
-        taking = bar.add_task(f"retaking with {finder.name}", total=len(data))
-        again, found = retake(data, finder, seed=seed, progress=lambda count: bar.advance(taking, count))
+        cropping = bar.add_task(f"cropping with {finder.name}", total=len(data))
+        again, found = recrop(data, finder, seed=seed, progress=lambda count: bar.advance(cropping, count))
         packing = bar.add_task("packing", total=len(again))
         prepared.save(target, again, lambda count: bar.advance(packing, count))
     out.print(f"{target}: {len(again):,} images, {found.mean():.1%} found again; the others stay as they were")
@@ -298,11 +257,12 @@ def _say(sentence: str) -> None:
     out.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
-def _shares(text: str) -> Shares:
+def _labels(text: str | None) -> str | list[str] | None:
+    return text if text is None or text == "folders" else text.split(",")
+
+
+def _shares(text: str) -> list[float]:
     try:
-        train, validation, test = (float(share) for share in text.split(","))
+        return [float(share) for share in text.split(",")]
     except ValueError:
         raise typer.BadParameter(f"{text!r} should be three shares such as 0.8,0.1,0.1", param_hint="--split") from None
-    if min(train, validation, test) < 0 or not abs(train + validation + test - 1) < 1e-6:
-        raise typer.BadParameter(f"the shares in {text!r} should be positive and sum to 1", param_hint="--split")
-    return train, validation, test

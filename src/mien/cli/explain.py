@@ -30,7 +30,7 @@ def explain(
 ) -> None:
     """Show what each face's expression was read from: cover it bit by bit, and see how far the probability falls.
 
-    The method is occlusion sensitivity (Zeiler and Fergus 2014). It tells what the network looks at, not whether that
+    The method is occlusion sensitivity (Zeiler and Fergus 2014). It shows what the network uses, not whether that
     is right.
     """
     from mien.analyzer import load

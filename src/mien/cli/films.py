@@ -15,7 +15,7 @@ from rich.text import Text
 
 from mien.cli.console import err, note, out, shows_progress
 from mien.cli.formatting import bar, counted, printed, readable
-from mien.cli.interrupt import stopping
+from mien.interrupt import stopping
 
 if TYPE_CHECKING:
     from mien.analyzer import Analyzer

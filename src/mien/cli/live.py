@@ -11,9 +11,9 @@ import typer
 
 from mien.cli.console import complain, err, out
 from mien.cli.formatting import counted, readable
-from mien.cli.interrupt import stopping
 from mien.cli.options import DetectorName, DetectorWeights, MinConfidence, ModelName
 from mien.errors import InputError, MissingExtraError
+from mien.interrupt import stopping
 
 if TYPE_CHECKING:
     from mien.live.session import Live, View

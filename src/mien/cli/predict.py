@@ -110,8 +110,7 @@ def predict(
     from mien.recording.outputs import Outputs
     from mien.recording.watch import check_outputs, describe
 
-    if quiet:
-        be_quiet()
+    be_quiet(quiet)
     _check(max_fps, fps, start, end)
     raw = _raw(size, fps)
     found, problems = find_sources(paths)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from importlib.util import find_spec
 from math import inf, isfinite
 from pathlib import Path
 from time import perf_counter
@@ -22,10 +21,13 @@ from rich.progress import (
 )
 
 from mien.cli.console import err, note, out
-from mien.errors import MissingExtraError
+from mien.models import DetectorCard
 
 if TYPE_CHECKING:
-    from mien.training.recipe import Plan, Recipe
+    from mien.training.detector.export import ExportedDetector
+    from mien.training.expression.export import Exported
+    from mien.training.expression.quantize import Quantized
+    from mien.training.recipe import Plan
     from mien.training.run_folder import Epoch, RunFolder
 
 _HEADER = "epoch  size      lr  train loss     acc  valid loss     acc     best  img/s"
@@ -43,53 +45,43 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(min=0, help="Stop before the epoch that would take longer; --resume goes on.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cuda, mps (Apple) or cpu.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="torch's own choice")] = None,
 ) -> None:
     """Train a network as a recipe says; Ctrl-C stops, --resume goes on. Runs on several devices under torchrun."""
-    _need_train_extra("training")
-    from mien.data.prepared import load_labels
-    from mien.training.device import find_device
-    from mien.training.fit import fit
-    from mien.training.recipe import Recipe, read
-    from mien.training.run_folder import RunFolder, best
-    from mien.training.start import head_note
+    from mien import workshop
 
-    plan = read(recipe, tuple(settings or ()))
+    workshop.need_training("training")
+    from mien.training.recipe import read
+    from mien.training.run_folder import RunFolder
+
+    plan = read(recipe, settings or ())
     run = RunFolder(folder or Path("runs") / plan.name)
-    chosen = find_device(device)
-    finished = run.finished
-    if _leads() and not resume and isinstance(plan, Recipe) and (sentence := head_note(plan, load_labels(data))):
-        note(sentence)
     past = run.history() if resume and run.checkpoint.exists() else []
     try:
-        with _Display(plan, past) as display:
-            history = fit(
-                plan,
-                data,
-                run.path,
-                device=chosen,
-                threads=threads,
-                resume=resume,
-                minutes=minutes or inf,
-                watch=display.watch,
-            )
+        with _Display(plan, past, workshop.majority_rate(plan, data)) as display:
+            result = workshop.train(
+                plan, data, out=run.path, resume=resume, minutes=minutes, device=device, threads=threads,
+                progress=display.follow, note=note if _leads() else _unheard,
+            )  # fmt: skip
     except KeyboardInterrupt:
         _say_how_to_go_on("stopped", run, plan)
         raise typer.Exit(130) from None
     if not _leads():
         return
-    if finished:
-        note(f"{run.path} was finished already; nothing was left to train")
-    if not run.finished:
-        _say_how_to_go_on(f"{minutes:g} minutes are over", run, plan)
+    if not result.finished:
+        last = len(result.epochs)
+        why = f"stopped before epoch {last + 1}, which would not end within {minutes:g} minutes"
+        _say_how_to_go_on(why, run, plan)
         return
-    if len(history) < plan.optim.epochs:
+    if not result.trained:
+        note(f"{run.path} was finished already; nothing was left to train")
+    if len(result.epochs) < plan.optim.epochs:
         note(f"stopped early: no better epoch in the last {plan.optim.patience}")
-    top = best(history)
-    _say("best", f"{top.validation_accuracy:.2%} validation accuracy in epoch {top.epoch} of {len(history)}")
-    _say("weights", run.weights)
-    _say("curves", run.curves)
+    if top := result.best:
+        _say("best", f"{top.validation_accuracy:.2%} validation accuracy in epoch {top.epoch} of {len(result.epochs)}")
+    _say("weights", result.weights)
+    _say("curves", result.curves)
     _say("next", shlex.join(["mien", "export", str(run.path), "--data", str(data)]))
 
 
@@ -107,14 +99,13 @@ def export(
     ] = None,
     balance: Annotated[
         float,
-        typer.Option(
-            min=0, max=1, help="Give rare labels their due: divide by their share in training, to this power."
-        ),
+        typer.Option(min=0, max=1, help="Raise rare labels: divide by their share in training, to this power."),
     ] = 0.0,
-    favour: Annotated[
+    adjust: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="LABEL=NATS", help="Add to a label's log-odds, so that it is named more readily; may be repeated."
+            metavar="LABEL=NATS",
+            help="Add to a label's log-odds, so that it is predicted more readily (logit adjustment); may be repeated.",
         ),
     ] = None,
     int8: Annotated[
@@ -123,56 +114,55 @@ def export(
 ) -> None:
     """Write a run's best network, or the mean of several runs', as ONNX with its card, compared with torch and
     calibrated."""
-    _need_train_extra("exporting")
-    from mien.training.expression.export import export as export_run
-    from mien.training.recipe import DetectorRecipe
-    from mien.training.run_folder import RunFolder
+    from mien import workshop
 
-    if isinstance(RunFolder(folders[0]).plan(), DetectorRecipe):
-        if len(folders) > 1 or int8 or balance or favour:
-            raise typer.BadParameter(
-                "a detector is exported from one run, in float32, and has no labels to balance or favour",
-                param_hint="RUN",
-            )
-        _export_detector(folders[0], data, target, name)
-        return
-    favoured = dict(_favoured(text) for text in favour or ())
-    name = name or (target.stem if target else RunFolder(folders[0]).recipe().name)
+    nats = dict(_adjustment(text) for text in adjust or ())
     with err.status("exporting") as status:
-        made = export_run(folders, data, target or folders[0] / f"{name}.onnx", name, status.update, balance, favoured)
-    megabytes = made.weights.stat().st_size / 1e6
-    _say("weights", f"{made.weights} ({megabytes:.1f} MB)")
-    _say("card", made.card_path)
-    _say("parity", f"probabilities within {made.difference:.1g} of torch's on {made.images} validation images")
-    _say("temperature", f"{made.card.temperature:.3f}")
-    if int8:
-        _export_int8(made.weights, data, RunFolder(folders[0]).recipe())
-    _say("next", shlex.join(["mien", "evaluate", str(made.weights), "--data", str(data), "--split", "test"]))
+        made = workshop.export(
+            folders, data, out=target, name=name, balance=balance, adjust=nats, int8=int8,
+            progress=lambda stage, done, of: status.update(stage),
+        )  # fmt: skip
+    _print_exported(made)
+    measure = ["--task", "detect"] if isinstance(made.card, DetectorCard) else ["--split", "test"]
+    _say("next", shlex.join(["mien", "evaluate", str(made.weights), "--data", str(data), *measure]))
 
 
-def _favoured(text: str) -> tuple[str, float]:
-    """LABEL=NATS taken apart."""
+def _adjustment(text: str) -> tuple[str, float]:
+    """Label and number of LABEL=NATS."""
     label, equals, nats = text.partition("=")
     try:
         value = float(nats)
     except ValueError:
         value = inf
     if not equals or not isfinite(value):
-        raise typer.BadParameter(f"{text!r} should be a label and a number, such as fear=0.3", param_hint="--favour")
+        raise typer.BadParameter(f"{text!r} should be a label and a number, such as fear=0.3", param_hint="--adjust")
     return label, value
 
 
-def _export_detector(run: Path, data: Path, target: Path | None, name: str | None) -> None:
-    from mien.training.detector.export import export_detector
-
-    name = name or (target.stem if target else "detector")
-    with err.status("exporting") as status:
-        made = export_detector(run, data, target or run / f"{name}.onnx", name, status.update)
+def _print_exported(made: Exported | ExportedDetector) -> None:
     _say("weights", f"{made.weights} ({made.weights.stat().st_size / 1e6:.2f} MB)")
     _say("card", made.card_path)
-    _say("parity", f"boxes within {made.difference:.1g} pixels of torch on {made.images} held-out photographs")
-    _say("least score", f"{made.card.min_score:.3f}")
-    _say("next", shlex.join(["mien", "evaluate", "--task", "detect", str(made.weights), "--data", str(data)]))
+    if isinstance(made.card, DetectorCard):
+        _say("parity", f"boxes within {made.difference:.1g} pixels of torch on {made.images} held-out photographs")
+        _say("least score", f"{made.card.min_score:.3f}")
+        return
+    _say("parity", f"probabilities within {made.difference:.1g} of torch's on {made.images} validation images")
+    _say("temperature", f"{made.card.temperature:.3f}")
+    if int8 := getattr(made, "int8", None):
+        _print_int8(int8)
+
+
+def _print_int8(made: Quantized) -> None:
+    full, small = made.scores["float32"], made.scores["int8"]
+    _say("int8", f"{made.weights} ({small['bytes'] / 1e6:.1f} MB)")
+    for name, key, form in (
+        ("accuracy", "accuracy", "{:.2%}"), ("macro-F1", "macro_f1", "{:.2%}"), ("ECE", "ece", "{:.3f}"),
+        ("time", "milliseconds_per_face", "{:.2f} ms a face"),
+    ):  # fmt: skip
+        _say(name, f"{form.format(small[key])} int8, {form.format(full[key])} float32")
+    _say("agreement", f"the same label for {made.scores['same_prediction']:.1%} of {made.scores['images']:,} images")
+    if small["milliseconds_per_face"] >= full["milliseconds_per_face"]:
+        note("int8 is not faster on this machine; it only saves space here")
 
 
 def _say_how_to_go_on(why: str, run: RunFolder, plan: Plan) -> None:
@@ -186,30 +176,12 @@ def _leads() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _export_int8(weights: Path, data: Path, recipe: Recipe) -> None:
-    from mien.training.expression.quantize import export_int8
-
-    with err.status("quantising") as status:
-        made = export_int8(weights, data, recipe, status.update)
-    full, small = made.scores["float32"], made.scores["int8"]
-    _say("int8", f"{made.weights} ({small['bytes'] / 1e6:.1f} MB)")
-    for name, key, form in (
-        ("accuracy", "accuracy", "{:.2%}"), ("macro-F1", "macro_f1", "{:.2%}"), ("ECE", "ece", "{:.3f}"),
-        ("time", "milliseconds_per_face", "{:.2f} ms a face"),
-    ):  # fmt: skip
-        _say(name, f"{form.format(small[key])} int8, {form.format(full[key])} float32")
-    _say("agreement", f"the same label for {made.scores['same_prediction']:.1%} of {made.scores['images']:,} images")
-    if small["milliseconds_per_face"] >= full["milliseconds_per_face"]:
-        note("int8 is not faster on this machine; it only saves space here")
-
-
 def _say(what: str, value: object) -> None:
     out.print(f"{what:11} {value}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _need_train_extra(feature: str) -> None:
-    if not all(find_spec(module) for module in ("torch", "safetensors", "onnxscript", "sklearn", "matplotlib")):
-        raise MissingExtraError(feature, "train")
+def _unheard(sentence: str) -> None:
+    """For the processes of torchrun that do not talk."""
 
 
 class _Display:
@@ -218,7 +190,7 @@ class _Display:
     The bar counts pixels, not images, so that the ETA knows how much longer epochs of larger images take.
     """
 
-    def __init__(self, recipe: Plan, past: list[Epoch]) -> None:
+    def __init__(self, recipe: Plan, past: list[Epoch], majority: tuple[str, float] | None) -> None:
         from mien.training.recipe import Recipe
         from mien.training.schedule import size_at
 
@@ -226,7 +198,7 @@ class _Display:
         self._costs = [
             size_at(recipe, epoch) ** 2 if isinstance(recipe, Recipe) else 1 for epoch in range(recipe.optim.epochs)
         ]
-        self._lines = list(past)
+        self._lines, self._majority = list(past), majority
         self._printed = False
         self._epoch, self._began, self._first = 0, 0.0, 0
         self._progress = Progress(
@@ -243,8 +215,8 @@ class _Display:
     def __exit__(self, *error: object) -> None:
         self._progress.stop()
 
-    def watch(self, epoch: int, done: int, of: int, line: Epoch | None) -> None:
-        """See `mien.training.fit.Watch`."""
+    def follow(self, epoch: int, done: int, of: int, line: Epoch | None) -> None:
+        """See `mien.training.fit.Progress`."""
         if line:
             self._print(line)
             return
@@ -263,17 +235,21 @@ class _Display:
 
     def _print(self, line: Epoch) -> None:
         from mien.training.run_folder import best
+        from mien.workshop import at_majority
 
         if not self._printed:
             err.print(_HEADER, style="bold", highlight=False, soft_wrap=True)
         self._printed = True
         self._lines.append(line)
         top = best(self._lines)
+        rate = ""
+        if self._majority and at_majority(line, self._majority):
+            rate = f"  [yellow]no better than always {self._majority[0]}[/]"
         mark = "[bold green]*[/]" if top is line else " "
         err.print(
             f"{line.epoch:5} {line.size:5} {line.lr:7.4f} {line.train_loss:11.3f} {line.train_accuracy:7.2%} "
             f"{line.validation_loss:11.3f} {line.validation_accuracy:7.2%}{mark}{top.validation_accuracy:8.2%} "
-            f"{line.images_per_second:6.0f}",
+            f"{line.images_per_second:6.0f}{rate}",
             highlight=False,
             soft_wrap=True,
         )

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from mien.errors import DataError, reason
 
 
-class Finished:
+class CropCache:
     """A store of grey crops `(size, size)` by a key; safe to use from many threads.
 
-    A file that is none of ours, or was cut short by a power failure, is replaced. Raises DataError where none can
+    A file of another kind, or one cut short by a power failure, is replaced. Raises DataError where none can
     be written.
     """
 

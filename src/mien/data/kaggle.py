@@ -44,13 +44,13 @@ def fetch_fer2013(folder: Path) -> Path:
     except Exception as error:  # noqa: BLE001 - kagglehub's errors have no common base
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise FetchError(f"Kaggle gave no FER2013 ({reason}); {_ACCOUNT}, {_BY_HAND}") from None
-    found = next((path for name in FILES for path in sorted(came.rglob(name))), None)
-    if found is None:
+    table = next((path for name in FILES for path in sorted(came.rglob(name))), None)
+    if table is None:
         inside = ", ".join(sorted(path.name for path in came.iterdir())[:5]) if came.is_dir() else "nothing"
         raise FetchError(f"what came from {PAGE} holds no fer2013.csv but {inside}; take another copy, {_BY_HAND}")
-    check_fer2013(found)
+    check_fer2013(table)
     with replacing(target, str(target)) as part:
-        shutil.copyfile(found, part)
+        shutil.copyfile(table, part)
     return target
 
 
@@ -61,5 +61,5 @@ def check_fer2013(path: Path) -> None:
     except DataError as error:
         raise FetchError(f"this is not FER2013: {error}") from None
     if counts != ROWS:
-        told, wanted = (", ".join(f"{n:,} {name}" for name, n in rows.items()) for rows in (counts, ROWS))
-        raise FetchError(f"{path} is not FER2013: it has {told or 'no rows'}, FER2013 has {wanted}")
+        found, wanted = (", ".join(f"{n:,} {name}" for name, n in rows.items()) for rows in (counts, ROWS))
+        raise FetchError(f"{path} is not FER2013: it has {found or 'no rows'}, FER2013 has {wanted}")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.auditing.duplicates import find_alike, repeats
-from mien.data.prepared import PreparedSet, image_hash
+from mien.data.prepared import PreparedSet, few_images_note, image_hash
 from mien.data.readers import read_source
 from mien.data.readers.fer_csv import is_csv, read_votes
 from mien.data.readers.pictures import Cropper
@@ -87,9 +87,10 @@ def prepare(
     flags = np.array([""] * len(images), np.str_)
     data = PreparedSet(images, numbers, ballots, split_names, places, hashes, flags, labels)
     if dedupe:
-        data, said = without_repeats(data, comparing)
-        notes.append(said)
+        data, removed = without_repeats(data, comparing)
+        notes.append(removed)
     notes += _missing(data)
+    notes += [note for note in [few_images_note(data.counts()["test"], "test")] if note]
     flags = find_flags(data.images, data.splits, data.hashes)
     return Prepared(replace(data, flags=flags), problems, notes)
 
@@ -97,11 +98,11 @@ def prepare(
 def without_repeats(data: PreparedSet, comparing: Callable[[int, int], object]) -> tuple[PreparedSet, str]:
     """The set without the training images that are also in another split or repeat one before, and how many went."""
     leaks, doubles = repeats(data.splits, find_alike(data.images, data.hashes, comparing))
-    said = (
+    removed = (
         f"removed {leaks.sum() + doubles.sum():,} of {(data.splits == 'train').sum():,} training images: "
         f"{leaks.sum():,} also in validation or test, {doubles.sum():,} repeating another"
     )
-    return data.take(~(leaks | doubles)), said
+    return data.take(~(leaks | doubles)), removed
 
 
 def _missing(data: PreparedSet) -> list[str]:
@@ -114,7 +115,7 @@ def _missing(data: PreparedSet) -> list[str]:
     for split in SPLITS:
         here = data.labels[data.splits == split]
         if not len(here) and split != "test":
-            notes.append(f"no image in {split}, which training needs; add images, or give shares with --split")
+            notes.append(f"no image in {split}, which training needs; add images, or split by shares of your own")
         lacking = [data.label_names[k] for k in present if k not in here]
         if len(here) and lacking:
             notes.append(f"no image of {', '.join(lacking)} in {split}, though there are some elsewhere")

@@ -3,7 +3,7 @@
     DIR/manifest.csv     one row per image: id, source, split, label, votes, hash, flags
     DIR/sheets/0000.webp contact sheets of 16 x 16 crops, grey, lossless WebP; image `id` is the tile
                          `id % 256` (row by row) of sheet `id // 256`
-    DIR/set.json         crop size, number of images, how it was packed, the labels where they are not ours
+    DIR/set.json         crop size, number of images, how it was packed, and labels other than the seven expressions
     DIR/problems.txt     one sentence for each image of the sources that is not in the set; where there are any
 
 Any viewer opens the sheets and any spreadsheet the manifest. FER2013 takes 55 MiB and loads in a second or so.
@@ -12,11 +12,14 @@ Any viewer opens the sheets and any spreadsheet the manifest. FER2013 takes 55 M
 from __future__ import annotations
 
 import csv
+import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +39,11 @@ COLUMNS = ("id", "source", "split", "label", "votes", "hash", "flags")
 FORMAT = "contact sheets of 16x16 grey crops, lossless WebP"
 VERSION = 1
 MAX_SIZE = 512
+FEW = 20
+"""Fewer images of a label than this say little about how well it is read."""
+_NO_FACE = FERPLUS_COLUMNS.index("no face")
+_ABANDONED_S = 3600
+"""Age from which an unfinished folder counts as left behind; packing takes seconds."""
 _NAMES = "surrogatepass"
 """How file names that are not Unicode are written, so that every one comes back."""
 
@@ -72,6 +80,19 @@ class PreparedSet:
         """Which rows (n,) carry a flag."""
         return np.array([flag in flags.split() for flags in self.flags], bool)
 
+    def faceless(self) -> NDArray[np.bool_]:
+        """Which rows (n,) hold no face, because more than half of their votes say so or because they are blank."""
+        found: NDArray[np.bool_] = self.votes[:, _NO_FACE].astype(int) * 2 > self.votes.sum(1)
+        return found | self.flagged("blank")
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images of each label in each split, `counts[split][label]`."""
+        found: dict[str, dict[str, int]] = {}
+        for split in SPLITS:
+            numbers = np.bincount(self.labels[self.splits == split], minlength=len(self.label_names))
+            found[split] = dict(zip(self.label_names, numbers.tolist(), strict=True))
+        return found
+
     def split(self, name: str, *, without_flags: tuple[str, ...] = ()) -> PreparedSet:
         """The rows of one split, less those that carry any of the flags; raises DataError if none is left."""
         wanted = split_name(name)
@@ -84,6 +105,19 @@ class PreparedSet:
         return self.take(keep)
 
 
+def few_images_note(counts: Mapping[str, int], split: str) -> str:
+    """A warning where labels have fewer than `FEW` images in a split, by the images of each label; else empty.
+
+    Labels without any image are left out: no score names them.
+    """
+    few = [f"{count} of {label}" for label, count in counts.items() if 0 < count < FEW]
+    if not few:
+        return ""
+    return (
+        f"few {split} images ({', '.join(few)}): scores of a label with fewer than {FEW} say little; mind the intervals"
+    )
+
+
 def image_hash(image: NDArray[np.uint8]) -> str:
     """BLAKE2b of the pixels, 8 bytes in hex: equal for exact copies, and the seal of each image on disk."""
     return hashlib.blake2b(image.tobytes(), digest_size=8).hexdigest()
@@ -93,7 +127,7 @@ def check_target(folder: Path) -> None:
     """Raises DataError when `folder` holds something that is no prepared set; `save` would not replace it."""
     free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     if not free and not (folder / "set.json").exists():
-        raise DataError(f"{folder} exists and is not a prepared set; name an empty or new folder with --out")
+        raise DataError(f"{folder} exists and is not a prepared set; choose an empty or new folder")
 
 
 def save(
@@ -105,25 +139,56 @@ def save(
     """Write a prepared set beside `folder` and rename it into place, replacing an older prepared set.
 
     `problems` has one sentence for each image that should be in the set and is not. `progress` is called with the
-    number of images of each finished sheet. A run that is killed leaves the
-    older set whole. Raises DataError when `folder` holds something else, or when it cannot be written.
+    number of images of each finished sheet. Whenever this fails or is killed, `load` finds the older set or the new
+    one: the older one is set aside, not deleted, until the new one is in place. Raises DataError when `folder` holds
+    something else, or when it cannot be written.
     """
     folder = folder.resolve()
     check_target(folder)
-    working = folder.with_name(f".{folder.name}.part")
+    replaced = _replaced(folder)
+    working = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
     try:
-        shutil.rmtree(working, ignore_errors=True)
+        if _present(folder) == replaced:  # an earlier run was killed between the two renames below
+            if folder.exists():
+                folder.rmdir()
+            replaced.rename(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
+        _remove_abandoned(folder)
         _write(working, data, progress)
         if problems:
             lines = "".join(" ".join(problem.splitlines()) + "\n" for problem in problems)
             (working / "problems.txt").write_text(lines, encoding="utf-8", errors=_NAMES)
         if folder.exists():
-            folder.rename(working / "replaced")
-        working.rename(folder)
-        shutil.rmtree(folder / "replaced", ignore_errors=True)
+            folder.rename(replaced)
+        try:
+            working.rename(folder)
+        except OSError:
+            if replaced.exists() and not folder.exists():
+                replaced.rename(folder)
+            raise
+        shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
-        shutil.rmtree(working, ignore_errors=True)
         raise DataError(f"cannot write {folder}: {reason(error)}") from None
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+
+
+def _replaced(folder: Path) -> Path:
+    """Where the older set is while a new one takes its place."""
+    return folder.with_name(f".{folder.name}.replaced")
+
+
+def _present(folder: Path) -> Path:
+    """The folder, or the older set that was in it when a `save` was killed between its two renames."""
+    replaced = _replaced(folder.resolve())
+    return replaced if (replaced / "set.json").exists() and not (folder / "set.json").exists() else folder
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Delete what killed runs left, recognised by its age, so that nobody's work in progress is touched."""
+    for part in folder.parent.glob(f".{glob.escape(folder.name)}.*.part"):
+        if time.time() - max(path.stat().st_mtime for path in (part, *part.glob("sheets"))) > _ABANDONED_S:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _write(folder: Path, data: PreparedSet, progress: Callable[[int], object]) -> None:
@@ -159,6 +224,7 @@ def _write(folder: Path, data: PreparedSet, progress: Callable[[int], object]) -
 
 def load(folder: Path) -> PreparedSet:
     """Read a prepared set whole; raises DataError where `folder` holds none or a part of it is damaged."""
+    folder = _present(folder)
     size, count, labels = _about(folder)
     rows = _read_manifest(folder / "manifest.csv", count, labels)
     images = np.empty((count, size, size), np.uint8)
@@ -183,11 +249,20 @@ def load(folder: Path) -> PreparedSet:
 
 def load_labels(folder: Path) -> tuple[str, ...]:
     """The labels of a prepared set; raises DataError as `load` does."""
-    return _about(folder)[2]
+    return _about(_present(folder))[2]
+
+
+def load_counts(folder: Path) -> dict[str, dict[str, int]]:
+    """Images of each label in each split, `counts[split][label]`, from the manifest alone; raises DataError as `load`
+    does."""
+    folder = _present(folder)
+    _, count, labels = _about(folder)
+    return _read_manifest(folder / "manifest.csv", count, labels).counts()
 
 
 def load_problems(folder: Path) -> list[str]:
     """One sentence for each image of the sources that could not be used and is not in the set."""
+    folder = _present(folder)
     try:
         return (folder / "problems.txt").read_text(encoding="utf-8", errors=_NAMES).split("\n")[:-1]
     except FileNotFoundError:
@@ -198,7 +273,7 @@ def load_problems(folder: Path) -> list[str]:
 
 def manifest_hash(folder: Path) -> str:
     """SHA-256 of the manifest, which holds every image's hash: says exactly which data a number comes from."""
-    return hashlib.sha256((folder / "manifest.csv").read_bytes()).hexdigest()
+    return hashlib.sha256((_present(folder) / "manifest.csv").read_bytes()).hexdigest()
 
 
 def _about(folder: Path) -> tuple[int, int, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Faces as use will show them: laid into a larger picture, found there by the detector, cropped as `mien` crops."""
+"""Crops a set's faces again as in use: laid into a larger picture, found there by the detector, cropped upright."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_TILT = 25.0
 _CHUNK = 64
 
 
-def retake(
+def recrop(
     data: PreparedSet, detector: Detector, *, seed: int = 0, progress: Callable[[int], object] = lambda n: None
 ) -> tuple[PreparedSet, NDArray[np.bool_]]:
     """The same rows with images as a user's pictures would give them, and which faces `(n,)` were found again.

@@ -57,3 +57,14 @@ def group_split(
         chosen[group] = free[int(gains.argmax())]
         lacking[chosen[group]] -= counts[group]
     return np.asarray(np.array(SPLITS)[chosen[which]], np.str_)
+
+
+def check_shares(shares: Sequence[float]) -> Shares:
+    """Three shares of train, validation and test; raises DataError unless they are positive and sum to 1."""
+    text = ",".join(f"{share:g}" for share in shares)
+    if len(shares) != 3:
+        raise DataError(f"split should be three shares such as 0.8,0.1,0.1, not {text or 'none'}")
+    if not min(shares) >= 0 or not abs(sum(shares) - 1) < 1e-6:
+        raise DataError(f"the shares of split should be positive and sum to 1, not {text}")
+    train, validation, test = shares
+    return train, validation, test

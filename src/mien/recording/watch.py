@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 from mien.analyzer import Analyzer, load
 from mien.errors import InputError, MienError, OutputError
 from mien.faces import Faces, printable
+from mien.interrupt import stopping_by_default
 from mien.media.frames import Frames
 from mien.media.images import Color
 from mien.media.opening import FrameSource, RawVideo, open_frames
@@ -167,12 +169,14 @@ def watch(
             continue
         stopped = False
         stream = Stream(analyzer, reading, smoothing=smoothing, workers=workers or cores)
+        signals: list[int] = []
         try:
-            for frame, faces in stream.pairs():
-                recorder.write(frame.image, faces)
-                if progress is not None:
-                    done = recorder.frames
-                    progress(Progress(names[i], i + 1, len(opened), frame.time, reading.duration, done, faces))
+            with stopping_by_default(reading.stop) as signals:
+                for frame, faces in stream.pairs():
+                    recorder.write(frame.image, faces)
+                    if progress is not None:
+                        done = recorder.frames
+                        progress(Progress(names[i], i + 1, len(opened), frame.time, reading.duration, done, faces))
         except OutputError:
             stopped = True  # closing it says why
         except InputError as error:  # a film that is cut short is still worth what was read
@@ -182,6 +186,8 @@ def watch(
             recording.interrupted |= isinstance(error, KeyboardInterrupt)
         finally:
             stream.close()
+        if signals and failure is None:
+            failure = KeyboardInterrupt() if signals[0] == SIGINT else SystemExit(128 + signals[0])
         recorder.dropped = reading.dropped
         recording.interrupted |= reading.interrupted
         stopped |= recording.interrupted or failure is not None

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mien.errors import RecipeError
+from mien.errors import MienError, RecipeError
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class World:
         """This process's part of a global batch's indices."""
         return index[self.rank :: self.size]
 
-    def together(self, net: nn.Module) -> nn.Module:
+    def parallel(self, net: nn.Module) -> nn.Module:
         """The network to call in training: gradients are averaged over all processes, and the statistics of batch
         normalisations are those of rank 0's part of each batch."""
         if self.size == 1:
@@ -56,12 +56,17 @@ class World:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[World]:
-    """The world that torchrun's environment variables describe, on `device` (cuda: one device per process)."""
+def process_group(device: str) -> Iterator[World]:
+    """The processes that torchrun's environment variables describe, on `device` (cuda: one device per process).
+
+    Raises MienError where they cannot train on the device.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield World(0, 1, device)
         return
+    if device == "mps":
+        raise MienError("several processes train on cuda or cpu, not on mps; use one process, or the device cpu")
     if device == "cuda":
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable
@@ -11,98 +10,105 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mien.errors import RecipeError
-from mien.training.detector.task import DetectorLesson
+from mien.training.detector.task import DetectorTask
 from mien.training.device import keep_freed_memory
-from mien.training.distributed import World, joined
+from mien.training.distributed import World, process_group
 from mien.training.expression.net import parameter_count
-from mien.training.expression.task import ExpressionLesson
+from mien.training.expression.task import ExpressionTask
 from mien.training.plots import TensorBoard, draw_curves
 from mien.training.recipe import LoopTable, Plan, Recipe
 from mien.training.run_folder import Epoch, RunFolder, State, best
 from mien.training.schedule import learning_rate
-from mien.training.task import Lesson
+from mien.training.task import Task
 
-Watch = Callable[[int, int, int, Epoch | None], object]
+Progress = Callable[[int, int, int, Epoch | None], object]
 """Called every few steps with (epoch from 1, images done in it, images in it, None), and with the epoch's line
 in place of None once it is complete and saved."""
 
 
 def fit(
     recipe: Plan, data_folder: Path, run_folder: Path, *, device: str = "cpu", threads: int | None = None,
-    resume: bool = False, minutes: float = math.inf, watch: Watch = lambda epoch, done, of, line: None,
+    resume: bool = False, minutes: float = math.inf, progress: Progress = lambda epoch, done, of, line: None,
 ) -> list[Epoch]:  # fmt: skip
-    """Train `recipe` on a prepared set, or a detector's on a file of photographs; what it leaves in the run folder is
-    told in `mien.training.run_folder`.
+    """Train `recipe` on a prepared set, or a detector's on a file of photographs; `mien.training.run_folder` lists what
+    it leaves in the run folder.
 
     Every epoch draws its order, its augmentation and its dropout from (seed, epoch) alone, so a run resumed
     from its checkpoint, which is written after each epoch, ends where the uninterrupted run would have, to the
     last bit on the same machine with the same number of `threads` (None: as torch has it). Under `torchrun` every
-    process takes its share of each batch, and the first of them writes and calls `watch`. A run that cannot complete
-    another epoch within `minutes` stops before it; a later call resumes it.
+    process takes its share of each batch, and the first of them writes and calls `progress`. A run stops before an
+    epoch that would probably end after `minutes` (0: before any), as the last one on this machine did; a later call
+    resumes it.
     Returns the epochs' lines, also when a resumed run was finished already. Raises DataError or RecipeError
     when the folder holds another run, the data cannot be learned from, or the loss stops being finite.
     """
     if threads:
         torch.set_num_threads(threads)
     keep_freed_memory()
-    with joined(device) as world:
+    with process_group(device) as world:
         deadline = time.monotonic() + minutes * 60
-        return _fit(recipe, data_folder, RunFolder(run_folder), world, resume, deadline, watch)
+        return _fit(recipe, data_folder, RunFolder(run_folder), world, resume, deadline, progress)
 
 
 def _fit(
-    recipe: Plan, data: Path, run: RunFolder, world: World, resume: bool, deadline: float, watch: Watch
+    recipe: Plan, data: Path, run: RunFolder, world: World, resume: bool, deadline: float, progress: Progress
 ) -> list[Epoch]:
     optim = recipe.optim
     world.check(optim.batch_size)
     torch.manual_seed(recipe.seed)
-    lesson: Lesson = (
-        ExpressionLesson(recipe, data, world) if isinstance(recipe, Recipe) else DetectorLesson(recipe, data, world)
+    task: Task = (
+        ExpressionTask(recipe, data, world) if isinstance(recipe, Recipe) else DetectorTask(recipe, data, world)
     )
-    net = lesson.net
-    state = State(net, copy.deepcopy(net).eval().requires_grad_(False), _optimizer(net, optim), [])
+    net = task.net
+    ema = AveragedModel(net, use_buffers=True)
+    state = State(net, ema.module.eval().requires_grad_(False), _optimizer(net, optim), [])
 
-    facts = {"parameters": parameter_count(net), "data": lesson.facts, "processes": world.size}
+    facts = {"parameters": parameter_count(net), "data": task.facts, "processes": world.size}
     run.check(recipe, facts, resume=resume)
     if run.finished:
         return run.history()
     world.wait()
     if world.rank == 0:
         run.begin(recipe, world.device, facts)
+    known = False  # how long an epoch takes here
     if run.checkpoint.exists():
         run.restore(state)
-    lesson.open()
-    images = lesson.steps * lesson.batch_size
-    running = world.together(net)
+        known = run.same_machine()
+    task.open()
+    images = task.steps * task.batch_size
+    running = world.parallel(net)
     with closing(TensorBoard(run.tensorboard if world.rank == 0 else None)) as board:
         try:
             first = len(state.history)
+            ema.n_averaged.fill_(first * task.steps)
             for epoch in range(first, optim.epochs):
                 if _out_of_patience(state.history, optim):
                     break
-                if world.any(time.monotonic() + (state.history[-1].seconds if epoch > first else 0) > deadline):
+                needed = _expected_seconds(state.history, task.size(epoch)) if epoch > first or known else 0.0
+                if world.any(time.monotonic() + needed >= deadline):
                     return state.history
                 began = time.perf_counter()
-                train_loss, train_accuracy = _train_epoch(epoch, state, running, lesson, recipe, world, watch)
-                validation_loss, validation_accuracy = lesson.validate(state.average)
+                train_loss, train_accuracy = _train_epoch(epoch, state, ema, running, task, recipe, world, progress)
+                validation_loss, validation_accuracy = task.validate(state.average)
                 seconds = time.perf_counter() - began
                 line = Epoch(
-                    epoch=epoch + 1, size=lesson.size(epoch), lr=learning_rate(epoch + 1, optim),
+                    epoch=epoch + 1, size=task.size(epoch), lr=learning_rate(epoch + 1, optim),
                     train_loss=train_loss, train_accuracy=train_accuracy,
                     validation_loss=validation_loss, validation_accuracy=validation_accuracy,
                     images_per_second=images / seconds, seconds=seconds,
                 )  # fmt: skip
-                _refuse_not_finite(line.validation_loss, epoch, lesson.steps, optim)
+                _refuse_not_finite(line.validation_loss, epoch, task.steps, optim)
                 state.history.append(line)
                 if world.rank == 0:
                     run.record(state)
                     board.log(line)
-                    watch(epoch + 1, images, images, line)
+                    progress(epoch + 1, images, images, line)
         finally:
             if world.rank == 0:
-                draw_curves(state.history, run.curves, recipe.name, lesson.measures)
+                draw_curves(state.history, run.curves, recipe.name, task.measures)
     if world.rank == 0:
         run.finish(state)
     world.wait()
@@ -110,31 +116,35 @@ def _fit(
 
 
 def _train_epoch(
-    epoch: int, state: State, running: nn.Module, lesson: Lesson, recipe: Plan, world: World, watch: Watch
-) -> tuple[float, float]:
+    epoch: int, state: State, ema: AveragedModel, running: nn.Module, task: Task, recipe: Plan, world: World,
+    progress: Progress,
+) -> tuple[float, float]:  # fmt: skip
     """Every image once, less those that fill no batch; returns training loss and accuracy."""
-    optim, device, steps = recipe.optim, world.device, lesson.steps
+    optim, device, steps = recipe.optim, world.device, task.steps
     seed = recipe.seed * 100_003 + epoch
     torch.manual_seed(seed + world.rank)  # dropout
     order = torch.Generator(device).manual_seed(seed)
     draws = torch.Generator(device).manual_seed(seed + 7919 * (world.rank + 1))
     loss_sum, accuracy_sum = torch.zeros((), device=device), torch.zeros((), device=device)
     running.train()
-    for i, batch in enumerate(lesson.shuffled(epoch, order, draws)):
+    for i, batch in enumerate(task.shuffled(epoch, order, draws)):
         now = epoch * steps + i
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(now / steps, optim)
-        step = lesson.step(running, batch, epoch, draws)
+        step = task.step(running, batch, epoch, draws)
         state.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(step.loss)
         state.optimizer.step()
-        _update_average(state.average, state.net, min(optim.average_decay, (1 + now) / (10 + now)))
-        loss_sum += step.shown_loss
-        accuracy_sum += step.shown_accuracy
+        # The average forgets its first, untrained weights faster than the later ones.
+        decay = min(optim.average_decay, (1 + now) / (10 + now))
+        ema.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        ema.update_parameters(state.net)
+        loss_sum += step.logged_loss
+        accuracy_sum += step.accuracy
         if i % 8 == 7 or i + 1 == steps:  # now and then: both lines wait for a GPU to catch up
             _refuse_not_finite(float(loss_sum), epoch, i + 1, optim)
             if world.rank == 0:
-                watch(epoch + 1, (i + 1) * lesson.batch_size, steps * lesson.batch_size, None)
+                progress(epoch + 1, (i + 1) * task.batch_size, steps * task.batch_size, None)
     parts = steps * world.size
     return float(world.sum(loss_sum)) / parts, float(world.sum(accuracy_sum)) / parts
 
@@ -154,12 +164,10 @@ def _out_of_patience(history: list[Epoch], optim: LoopTable) -> bool:
     return bool(history and optim.patience) and len(history) - best(history).epoch >= optim.patience
 
 
-@torch.no_grad()
-def _update_average(average: nn.Module, net: nn.Module, decay: float) -> None:
-    """Weights and normalisation statistics alike; the count of batches seen is no average."""
-    pairs = zip(average.state_dict().values(), net.state_dict().values(), strict=True)
-    floating = [(mine, theirs) for mine, theirs in pairs if mine.is_floating_point()]
-    torch._foreach_lerp_([mine for mine, _ in floating], [theirs for _, theirs in floating], 1 - decay)
+def _expected_seconds(history: list[Epoch], size: int) -> float:
+    """Of an epoch with training images of `size` pixels a side, by the last one, which may have had smaller ones."""
+    last = history[-1]
+    return last.seconds * max(1.0, (size / last.size) ** 2)
 
 
 def _refuse_not_finite(loss: float, epoch: int, step: int, optim: LoopTable) -> None:

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mien.training.run_folder import Epoch, best, writing
+from mien.files import replacing
+from mien.training.run_folder import Epoch, best
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -82,10 +83,8 @@ def draw_curves(history: list[Epoch], path: Path, title: str, measures: tuple[st
         f"{title}: best {chosen.validation_accuracy:.2%} in epoch {chosen.epoch}",
         loc="right", color=VALIDATION, fontsize=10,
     )  # fmt: skip
-    working = path.with_suffix(".part")
-    with writing(path):
-        figure.savefig(working, format="png")
-        working.replace(path)
+    with replacing(path, str(path)) as aside:
+        figure.savefig(aside, format="png")
 
 
 def _frame(axes: Axes, history: list[Epoch]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,21 +24,21 @@ class _Table(BaseModel):
 
 
 class DataTable(_Table):
-    """Which rows train and which choose."""
+    """Which rows train, and which choose the best epoch."""
 
     train_split: str = "train"
     validation_split: str = "validation"
     drop_flags: tuple[str, ...] = ("leak", "blank")
     """Training rows with these flags are left out: copies of validation or test images, empty images."""
-    retaken: str = ""
-    """A prepared set of the same rows, made by `mien data retake`; empty: none."""
-    retaken_share: Share = 0.0
-    """Share of the training images that are taken from there, drawn anew in every epoch."""
+    recropped: str = ""
+    """A prepared set of the same rows, made by `mien data recrop`; empty: none."""
+    recropped_share: Share = 0.0
+    """Share of the training images that come from there, drawn again in every epoch."""
 
     @model_validator(mode="after")
-    def _something_to_take(self) -> DataTable:
-        if self.retaken_share > 0 and not self.retaken:
-            raise ValueError("retaken_share needs retaken, a set made by mien data retake")
+    def _share_has_a_set(self) -> DataTable:
+        if self.recropped_share > 0 and not self.recropped:
+            raise ValueError("recropped_share needs recropped, a set made by mien data recrop")
         return self
 
 
@@ -47,8 +48,8 @@ class ModelTable(_Table):
     kind: Literal["residual", "plain"] = "residual"
     input_size: Side = 48
     enlarge: Annotated[float, Field(ge=1, le=4)] = 1.0
-    """Of the residual network: how much it enlarges its input before the first convolution. More places to look at, for
-    a time that grows with the square; the crops stay as large as the data has them."""
+    """Of the residual network: the factor by which its input is enlarged before the first convolution, on a finer grid
+    for a time that grows with the square; the crops stay as large as the data has them."""
     stem_width: Count = 64
     stem_stride: Literal[1, 2] = 2
     widths: tuple[Count, ...] = (64, 128, 192)
@@ -108,17 +109,6 @@ class AugmentTable(_Table):
         return AugmentTable.model_validate({"flip": self.flip, "scale": scale, **scaled})
 
 
-class MixTable(_Table):
-    """Blends of two images and their targets; where both are given, each batch draws one of them."""
-
-    mixup: Annotated[float, Field(ge=0)] = 0.0
-    """Alpha of the Beta distribution of the blend (Zhang et al. 2018); 0: none."""
-    cutmix: Annotated[float, Field(ge=0)] = 0.0
-    """Alpha of the Beta distribution of the pasted area (Yun et al. 2019); 0: none."""
-    until: Share = 0.85
-    """Share of the epochs after which nothing is mixed any more."""
-
-
 class LoopTable(_Table):
     """How weights are found, whatever they are for."""
 
@@ -139,14 +129,14 @@ class LoopTable(_Table):
     """Decay per step of the moving average of the weights, which is what is evaluated and shipped."""
 
     @model_validator(mode="after")
-    def _warm_up_ends(self) -> Self:
+    def _warmup_fits(self) -> Self:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) should be less than epochs ({self.epochs})")
         return self
 
 
 class OptimTable(LoopTable):
-    """How the weights of a network that reads expressions are found."""
+    """How the weights of an expression network are found."""
 
     class_balance: Share = 0.0
     """Rows weigh (1 / frequency of their label) to this power, with a mean of one; 0: all the same."""
@@ -156,19 +146,16 @@ class OptimTable(LoopTable):
     teachers: tuple[str, ...] = ()
     """Run folders whose networks' mean probabilities teach."""
     teach_views: Literal["plain", "augmented"] = "plain"
-    """What the teachers look at: each image and its mirror image, once before training; or, at the cost of running
-    one of them, drawn at random, in every step, the very images that the network sees (Beyer et al. 2022)."""
+    """Which images the teachers see: each image and its mirror image, once before training; or the augmented images
+    that the network sees, at the cost of running one teacher, drawn at random, in every step (Beyer et al. 2022)."""
     distillation: Share = 0.0
     """Share of the label target that comes from the teachers (Hinton et al. 2015; with the network's own earlier
     self as teacher: Furlanello et al. 2018, Born-Again Networks)."""
     teachers_see_votes: bool = False
-    """True: what the teachers say of a training image is joined with what its annotators voted, as P(label | both),
-    fitted on the validation rows (Lopez-Paz et al. 2016, privileged information)."""
+    """True: the teachers' probabilities are combined with the annotators' votes into P(label | both), fitted on the
+    validation rows (Lopez-Paz et al. 2016, privileged information)."""
     vote_weight: Annotated[float, Field(ge=0)] = 0.5
     """Weight of the vote head's loss beside the label head's."""
-    sharpness: Annotated[float, Field(ge=0)] = 0.0
-    """Radius of the neighbourhood whose worst point is trained (SAM, Foret et al. 2021), 0.05 to 0.2, for about a third
-    more time; 0: the weights themselves are trained."""
     calm_share: Share = 0.0
     """Over this last share of the epochs the augmentation fades linearly to `calm_strength`."""
     calm_strength: Share = 0.3
@@ -176,7 +163,7 @@ class OptimTable(LoopTable):
     """Progressive resolution: from this share of the epochs on, train at this size; empty: input_size."""
 
     @model_validator(mode="after")
-    def _somebody_to_learn_from(self) -> OptimTable:
+    def _has_teachers(self) -> OptimTable:
         if self.distillation > 0 and not self.teachers:
             raise ValueError("distillation needs teachers, the run folders of the networks to learn from")
         if self.teachers_see_votes and not self.distillation:
@@ -185,7 +172,7 @@ class OptimTable(LoopTable):
 
 
 class Recipe(_Table):
-    """One training run of a network that reads expressions. Sizes in pixels, shares in 0..1, angles in degrees."""
+    """One training run of an expression network. Sizes in pixels, shares in 0..1, angles in degrees."""
 
     task: Literal["expression"] = "expression"
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -197,11 +184,10 @@ class Recipe(_Table):
     data: DataTable = DataTable()
     model: ModelTable = ModelTable()
     augment: AugmentTable = AugmentTable()
-    mix: MixTable = MixTable()
     optim: OptimTable = OptimTable()
 
     @model_validator(mode="after")
-    def _plain_takes_one_size(self) -> Recipe:
+    def _plain_has_one_size(self) -> Recipe:
         if self.model.kind == "plain" and self.optim.sizes:
             raise ValueError("a plain network takes images of one size; leave optim.sizes out")
         return self
@@ -257,7 +243,7 @@ class SceneTable(_Table):
     jpeg: Share = 0.2
 
     @model_validator(mode="after")
-    def _something_to_draw(self) -> Self:
+    def _sizes_and_odds(self) -> Self:
         if not self.sizes or not sum(self.tiles):
             raise ValueError("sizes and tiles need one entry or more, and some odds above zero")
         return self
@@ -278,6 +264,8 @@ class DetectorRecipe(_Table):
     optim: LoopTable = LoopTable()
 
 
+_RENAMED = {"retaken": "recropped", "retaken_share": "recropped_share"}
+
 Plan = Recipe | DetectorRecipe
 """What a recipe can describe; its `task` says which."""
 
@@ -297,11 +285,28 @@ def shipped() -> list[str]:
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
-def read(name_or_path: str, settings: tuple[str, ...] = ()) -> Plan:
-    """A recipe by shipped name or path, with `table.key=value` settings laid over it.
+def without_retired_keys(content: dict[str, Any]) -> dict[str, Any]:
+    """The resolved recipe of a run from before the first release in today's keys: re-crops are called otherwise, and
+    mixup, CutMix and SAM are gone. Keys that were in use stay, to be refused as unknown."""
+    content = {key: dict(value) if isinstance(value, dict) else value for key, value in content.items()}
+    mix, optim, data = (content.get(table, {}) for table in ("mix", "optim", "data"))
+    if not mix.get("mixup") and not mix.get("cutmix"):
+        content.pop("mix", None)
+    if not optim.get("sharpness"):
+        optim.pop("sharpness", None)
+    for old, new in _RENAMED.items():
+        if old in data:
+            data[new] = data.pop(old)
+    return content
+
+
+def read(name_or_path: str | Path, settings: Iterable[str] | Mapping[str, Any] = ()) -> Plan:
+    """A recipe by shipped name or path, with settings laid over it: texts `table.key=value`, or a mapping of dotted
+    keys, such as `{"optim.epochs": 20}`, or of tables.
 
     Raises RecipeError on an unknown recipe, key or value, with the close match.
     """
+    name_or_path = str(name_or_path)
     path = Path(name_or_path)
     if path.suffix == ".toml":
         try:
@@ -321,28 +326,37 @@ def read(name_or_path: str, settings: tuple[str, ...] = ()) -> Plan:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"recipe {name_or_path} is not TOML: {error}") from None
-    for setting in settings:
-        _lay_over(content, setting)
+    pairs = settings.items() if isinstance(settings, Mapping) else map(_setting, settings)
+    for key, value in pairs:
+        _lay_over(content, key, value)
     try:
         return parse(content)
     except ValidationError as error:
         raise RecipeError(f"recipe {name_or_path}: {_first_problem(error, _schema(content))}") from None
 
 
-def _lay_over(content: dict[str, Any], setting: str) -> None:
-    key, equals, value = setting.partition("=")
+def _setting(text: str) -> tuple[str, Any]:
+    """Key and value of `table.key=value`; the value is TOML, or else a text."""
+    key, equals, value = text.partition("=")
     if not equals:
-        raise RecipeError(f"--set {setting!r} should read table.key=value, for example optim.epochs=20")
+        raise RecipeError(f"the setting {text!r} should read table.key=value, for example optim.epochs=20")
     try:
-        parsed = tomllib.loads(f"v = {value}")["v"]
+        return key.strip(), tomllib.loads(f"v = {value}")["v"]
     except tomllib.TOMLDecodeError:
-        parsed = value
-    *tables, last = key.strip().split(".")
+        return key.strip(), value
+
+
+def _lay_over(content: dict[str, Any], key: str, value: Any) -> None:
+    if isinstance(value, Mapping):
+        for inner, entry in value.items():
+            _lay_over(content, f"{key}.{inner}", entry)
+        return
+    *tables, last = key.split(".")
     for table in tables:
         content = content.setdefault(table, {})
         if not isinstance(content, dict):
-            raise RecipeError(f"--set {setting!r}: {table!r} is no table")
-    content[last] = parsed
+            raise RecipeError(f"the setting {key!r}: {table!r} is no table")
+    content[last] = value
 
 
 def _first_problem(error: ValidationError, schema: type[BaseModel]) -> str:
@@ -352,7 +366,9 @@ def _first_problem(error: ValidationError, schema: type[BaseModel]) -> str:
         table: Any = schema
         for part in first["loc"][:-1]:
             table = table.model_fields[str(part)].annotation
-        return f"unknown key {where!r}{did_you_mean(str(first['loc'][-1]), table.model_fields)}"
+        last = str(first["loc"][-1])
+        hint = f" (did you mean {_RENAMED[last]!r}?)" if last in _RENAMED else did_you_mean(last, table.model_fields)
+        return f"unknown key {where!r}{hint}"
     if first["type"] == "value_error":  # raised by a table's own check, whose input is the whole table
         return f"{where}: {first['ctx']['error']}"
     return f"{where}: {first['msg']} (got {first['input']!r})"

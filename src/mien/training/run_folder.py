@@ -1,4 +1,4 @@
-"""The run folder: what one training run leaves on disk, and all that is needed to go on with it.
+"""The run folder: what one training run leaves on disk, and all that resuming needs.
 
     RUN/recipe.json             the resolved recipe
     RUN/run.json                code, machine, software and data of the run; when it began and finished
@@ -17,8 +17,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,14 +26,15 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from mien.errors import DataError, ModelError, RecipeError, reason
+from mien.files import replacing
 from mien.labels import LABELS
 from mien.provenance import provenance
 from mien.training.expression.net import Network, build
-from mien.training.recipe import DetectorRecipe, Plan, Recipe, parse
+from mien.training.recipe import DetectorRecipe, Plan, Recipe, parse, without_retired_keys
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def environment(device: str) -> dict[str, Any]:
     return {"started": about.pop("date"), **about, **software}
 
 
-def best(history: list[Epoch]) -> Epoch:
+def best(history: Sequence[Epoch]) -> Epoch:
     """The line of the highest validation accuracy, of those that share it the likeliest, then the earliest."""
     return max(history, key=lambda line: (line.validation_accuracy, -line.validation_loss))
 
@@ -100,23 +100,21 @@ class RunFolder:
         it is, or holds one of another recipe or other data."""
         if not resume:
             if self.checkpoint.exists() or self.weights.exists():
-                raise DataError(
-                    f"{self.path} holds a run already; go on with it by --resume, or name a new folder with --out"
-                )
+                raise DataError(f"{self.path} holds a run already; resume it, or choose another folder")
             if self.path.is_dir() and any(self.path.iterdir()) and not (self.path / "recipe.json").exists():
-                raise DataError(f"{self.path} holds other things than a run; name a new folder with --out")
+                raise DataError(f"{self.path} holds other things than a run; choose another folder")
             return
         if different := _difference(self.plan().model_dump(exclude={"about"}), recipe.model_dump()):
             key, then, today = different
             raise RecipeError(
                 f"{self.path} was begun with {key} = {then}, the recipe now says {today}; resume with the recipe "
-                "it was begun with, or name a new folder with --out"
+                "it was begun with, or choose another folder"
             )
         if different := _difference(self.about().get("data", {}), facts["data"]):
             key, then, today = different
             raise DataError(
                 f"{self.path} was begun on other data ({key} was {then}, now it is {today}); resume with the same "
-                "prepared set, or name a new folder with --out"
+                "prepared set, or choose another folder"
             )
 
     def begin(self, recipe: Plan, device: str, facts: dict[str, Any]) -> None:
@@ -127,10 +125,14 @@ class RunFolder:
             about["resumed"] = [*about.get("resumed", []), environment(device)]
         else:
             about = environment(device) | facts
-        with writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
         _write_text(self.path / "recipe.json", recipe.model_dump_json(indent=2) + "\n")
         self._write_about(about)
+
+    def same_machine(self) -> bool:
+        """Whether this call, begun already, runs on what the call before it did, so that epochs take as long."""
+        about = self.about()
+        calls = [about, *about.get("resumed", [])]
+        return len(calls) > 1 and all(calls[-1].get(k) == calls[-2].get(k) for k in ("machine", "device", "threads"))
 
     def finish(self, state: State) -> None:
         """Write the last weights and the time."""
@@ -142,23 +144,23 @@ class RunFolder:
         """The run's resolved recipe, whatever it trains; raises DataError where the folder holds no run."""
         path = self.path / "recipe.json"
         try:
-            return parse(json.loads(path.read_text(encoding="utf-8")))
+            return parse(without_retired_keys(json.loads(path.read_text(encoding="utf-8"))))
         except (FileNotFoundError, NotADirectoryError):
             raise DataError(f"{self.path} holds no run (no recipe.json); train one with: mien train") from None
         except ValidationError as error:
             raise DataError(f"{path} is damaged: {error.errors()[0]['msg']}") from None
-        except ValueError as error:
+        except (ValueError, AttributeError) as error:
             raise DataError(f"{path} is damaged: {error}") from None
 
     def recipe(self) -> Recipe:
-        """The recipe of a run that trains a reader of expressions; raises DataError on any other."""
+        """The recipe of a run that trains an expression network; raises DataError on any other."""
         plan = self.plan()
         if isinstance(plan, DetectorRecipe):
-            raise DataError(f"{self.path} trains a face detector; name a run that trains a reader of expressions")
+            raise DataError(f"{self.path} trains a face detector; name a run that trains an expression network")
         return plan
 
     def labels(self) -> tuple[str, ...]:
-        """What the run's network tells apart, in the order of its outputs."""
+        """The run's label names, in the order of its network's outputs."""
         return tuple(self.about().get("data", {}).get("labels", LABELS))
 
     def about(self) -> dict[str, Any]:
@@ -264,26 +266,14 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    working = path.with_suffix(".part")
-    with writing(path):
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, working, metadata)
-        working.replace(path)
+    content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
+    with replacing(path, str(path)) as part:
+        part.write_bytes(content)
 
 
 def _write_text(path: Path, text: str) -> None:
-    working = path.with_suffix(".part")
-    with writing(path):
-        working.write_text(text, encoding="utf-8")
-        working.replace(path)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns a full disk or a forbidden folder into one sentence."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"cannot write {path}: {reason(error)}; what was written before is complete") from None
+    with replacing(path, str(path)) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _difference(one: dict[str, Any], other: dict[str, Any]) -> tuple[str, Any, Any] | None:

@@ -17,10 +17,10 @@ _HEAD = ("label_head.weight", "label_head.bias")
 
 
 def start(net: nn.Module, recipe: Recipe, labels: tuple[str, ...] = LABELS) -> None:
-    """Put the weights that `recipe.init` names into `net`, which tells `labels` apart.
+    """Put the weights that `recipe.init` names into `net`, whose labels are `labels`.
 
-    Where they tell others apart, the label head takes over what it can and begins anew for the rest, as `head_note`
-    says. Raises ModelError where they are of another network.
+    Where theirs differ, the label head keeps the rows of common labels and starts at random for the rest, as
+    `head_note` says. Raises ModelError where they are of another network.
     """
     if not recipe.init:
         return
@@ -38,15 +38,15 @@ def start(net: nn.Module, recipe: Recipe, labels: tuple[str, ...] = LABELS) -> N
 
 
 def head_note(recipe: Recipe, labels: tuple[str, ...]) -> str:
-    """What becomes of the label head of the weights that `recipe.init` names, in a sentence; empty where it stays as it
-    is. Raises as `start` does where there are no such weights."""
+    """What becomes of the label head of the weights that `recipe.init` names, as a sentence; empty where all of it
+    stays. Raises as `start` does where there are no such weights."""
     known = _held(recipe)[1] if recipe.init else labels
     if set(known) == set(labels):
         return ""
     kept, new = ([label for label in labels if (label in known) == shared] for shared in (True, False))
-    told = [f"keeps {', '.join(kept)}"] if kept else []
-    told += [f"begins anew for {', '.join(new)}"] if new else []
-    return f"the network begins as {recipe.init}, and its label head {' and '.join(told)}"
+    parts = [f"keeps {', '.join(kept)}"] if kept else []
+    parts += [f"starts at random for {', '.join(new)}"] if new else []
+    return f"the network starts from {recipe.init}, and its label head {' and '.join(parts)}"
 
 
 def _rows(held: Tensor, known: tuple[str, ...], fresh: Tensor, labels: tuple[str, ...]) -> Tensor:
@@ -57,7 +57,7 @@ def _rows(held: Tensor, known: tuple[str, ...], fresh: Tensor, labels: tuple[str
 
 
 def _held(recipe: Recipe) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The weights that `recipe.init` names, and what they tell apart, in the order of the label head."""
+    """The weights that `recipe.init` names, and their labels, in the order of the label head."""
     run = RunFolder(Path(recipe.init))
     if run.path.is_dir():
         return dict(run.best_net()[0].state_dict()), run.labels()

@@ -1,4 +1,4 @@
-"""What the training loop asks of the thing that it trains, be it a reader of expressions or a finder of faces."""
+"""What the training loop needs from the thing it trains: an expression network or a face detector."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Step:
-    """What one batch came to, as scalars on the device: the `loss` to descend, and as means over the batch the loss
-    and the accuracy (0..1) to show to people."""
+    """One batch's results, as scalars on the device: the `loss` to minimise, and the means over the batch that are
+    logged."""
 
     loss: Tensor
-    shown_loss: Tensor
-    shown_accuracy: Tensor
+    logged_loss: Tensor
+    accuracy: Tensor
+    """In 0..1."""
 
 
-class Lesson(Protocol):
-    """A network and all that it learns from, except how steps are taken."""
+class Task(Protocol):
+    """A network, its data and its loss; everything but how steps are taken."""
 
     net: nn.Module
-    """With its first weights, on the device."""
+    """With its initial weights, on the device."""
     measures: tuple[str, str]
-    """What accuracy and loss are, in words for the curves."""
+    """Names of accuracy and loss, for the curves."""
 
     @property
     def facts(self) -> dict[str, object]:
@@ -34,7 +35,7 @@ class Lesson(Protocol):
         ...
 
     def open(self) -> None:
-        """Get ready whatever training needs and judging the folder does not; called once, before `shuffled`."""
+        """Load what only training needs; called once, before `shuffled`."""
         ...
 
     @property
@@ -56,7 +57,7 @@ class Lesson(Protocol):
         ...
 
     def step(self, running: nn.Module, batch: Any, epoch: int, draws: torch.Generator) -> Step:
-        """What the network, called as `running`, makes of one batch."""
+        """Loss and accuracy of one batch under the network, called as `running`."""
         ...
 
     def validate(self, average: nn.Module) -> tuple[float, float]:

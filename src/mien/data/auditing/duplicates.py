@@ -21,7 +21,7 @@ from mien.threads import in_order
 
 MIN_LIKENESS = 0.9
 """Correlation of the pixels from which two images count as one picture. On FER2013 nearly all pairs above are the same
-photograph, cut or compressed anew, and their labels agree in four cases of five; between 0.85 and 0.9 in two."""
+photograph, cut or compressed again, and their labels agree in four cases of five; between 0.85 and 0.9 in two."""
 MIN_MIRRORED = 0.93
 """The same where one is mirrored, which is rarer: in FER2013 all 50 pairs above are mirror images by eye, and half of
 the 34 between 0.9 and this are two people in the same light."""

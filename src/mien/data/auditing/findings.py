@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,11 +17,12 @@ from numpy.typing import NDArray
 
 from mien.data.auditing.duplicates import Alike, find_alike, repeats
 from mien.data.prepared import PreparedSet
+from mien.files import replacing
 from mien.labels import FERPLUS_COLUMNS, SPLITS
 from mien.vision.detect import Detector
 
 FACE_SIDES = (96, 224)
-"""Sides in pixels to which a crop is enlarged before a face is looked for."""
+"""Sides in pixels to which a crop is enlarged before the search for a face."""
 _BORDER = 0.3
 """Share of the side by which the picture goes on around the crop."""
 _NO_FACE = FERPLUS_COLUMNS.index("no face")
@@ -51,8 +54,8 @@ class Audit:
     the mirror image; `leaks` for each two splits;
     `conflicts` the groups of copies whose labels differ, `near_conflicts` which of `near` (m,) have different labels;
     `blank` rows of one single grey; `voted_faceless` rows where most FER+ annotators saw no face, None where nobody
-    voted; `faceless` rows where `detector` finds none, None where it was not asked; `unusable` a sentence for each
-    image that never came into the set; `removable` training rows that `--dedupe` would leave out.
+    voted; `faceless` rows where `detector` finds none, None without a detector; `unusable` a sentence for each
+    image that never came into the set; `removable` training rows that `dedupe` would leave out.
     """
 
     data: PreparedSet
@@ -206,3 +209,10 @@ def _enlarged(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     edge = round(side * _BORDER)
     framed = cv2.copyMakeBorder(large, edge, edge, edge, edge, cv2.BORDER_REPLICATE)
     return np.repeat(np.asarray(framed, np.uint8)[..., None], 3, 2)
+
+
+def save_json(path: Path, found: Audit, name: str, manifest_sha256: str) -> None:
+    """Write all findings with their rows, of the set called `name`. Raises MienError where that cannot be done."""
+    content = {"set": name, "manifest_sha256": manifest_sha256, **found.to_dict()}
+    with replacing(path, str(path)) as part:
+        part.write_text(json.dumps(content) + "\n", encoding="utf-8")

@@ -91,7 +91,7 @@ def _sections(audit: Audit) -> list[Section]:
                 total,
                 "images",
                 f"{exact:,} of them are in {leak.earlier} pixel by pixel, {turned:,} mirrored, the others nearly. "
-                f"Scores on {leak.later} come out too high where they were learnt by heart.",
+                f"Scores on {leak.later} come out too high where the network has memorised them.",
                 [Card(_tiles(audit, leak.pairs[i]), _kinship(leak, i)) for i in _spread(total)],
             )
         )

@@ -23,7 +23,7 @@ def read_source(
 ) -> Rows:  # fmt: skip
     """Read a fer2013.csv(.gz), a Parquet file or a folder of label folders.
 
-    `group` is the column (of a table) or the pattern (for paths in a folder) that tells whose image each is.
+    `group` is the column (of a table) or the pattern (for paths in a folder) that names the person in each image.
     Images of an expression that is none of the `labels` are left out, and a note says so. Raises DataError when the
     source is none of them, names an unknown label or holds a malformed row, and MissingExtraError for Parquet without
     polars.
@@ -34,7 +34,7 @@ def read_source(
         raise DataError(f"{path} does not exist; name a fer2013.csv(.gz), a .parquet file or a folder")
     if is_csv(path):
         if cropper.mode == "photo":
-            raise DataError(f"{path} holds face crops as pixels, so no photographs; leave out --faces photo")
+            raise DataError(f"{path} holds face crops as pixels, so no photographs; set faces to auto or crop")
         return read_csv(path, cropper.size, progress, group=group, labels=labels)
     if path.suffix.lower() == ".parquet":
         return read_parquet(path, cropper, progress, group=group, labels=labels)

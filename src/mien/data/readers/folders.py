@@ -47,9 +47,9 @@ def read_folder(
         )
     names = [file.as_posix() for file in inside]
     groups = _groups(path, names, group) if group else [""] * len(names)
-    images, said = cropper.crops(path, [Picture(item.name, item.path) for item in found], progress)
+    images, decided = cropper.crops(path, [Picture(item.name, item.path) for item in found], progress)
     problems = [str(trouble) for trouble in troubles]
-    return gather(path, images, numbers, splits, groups, names, problems=problems, notes=[*notes, *said])
+    return gather(path, images, numbers, splits, groups, names, problems=problems, notes=[*notes, *decided])
 
 
 def folder_labels(paths: Iterable[Path]) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def folder_labels(paths: Iterable[Path]) -> tuple[str, ...]:
     names: set[str] = set()
     for path in paths:
         if not path.is_dir():
-            raise DataError(f"{path} is no folder, so it names no labels; list them, as in --labels calm,tired")
+            raise DataError(f"{path} is no folder, so it names no labels; list the labels instead")
         for item in find_images([path])[0]:
             parts = item.path.relative_to(path).parts[:-1]
             name = next((part for part in parts if not find_split(part)), None)
@@ -81,7 +81,9 @@ def _place(folder: Path, names: tuple[str, ...], labels: tuple[str, ...]) -> tup
         try:
             label = expression(unknown, labels)
         except DataError as error:
-            raise DataError(f"{folder} holds images, but {error}; --labels declares labels of your own") from None
+            raise DataError(
+                f"{folder} holds images, but {error}; give your own labels if they are not the seven expressions"
+            ) from None
     return label, split
 
 

@@ -46,8 +46,8 @@ def read_parquet(
             f"{path}: labels are numbers and the file does not say what they mean; "
             "replace them by names such as 'happy'"
         )
-    said = [names[v] if isinstance(v, int) and names and 0 <= v < len(names) else v for v in label]
-    found = [_label(path, row, value, labels) for row, value in enumerate(said)]
+    values = [names[v] if isinstance(v, int) and names and 0 <= v < len(names) else v for v in label]
+    found = [_label(path, row, value, labels) for row, value in enumerate(values)]
     groups = [""] * len(found)
     if group:
         groups = [_group(path, row, group, value) for row, value in enumerate(table[group])]

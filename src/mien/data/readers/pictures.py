@@ -1,4 +1,4 @@
-"""From encoded pictures to crops: taken whole where they are crops already, searched for a face where they are not."""
+"""Makes face crops of encoded pictures: the whole picture where it is a crop already, else its largest face."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.data.crop_cache import Finished
+from mien.data.crop_cache import CropCache
 from mien.data.readers.rows import Progress, silent
 from mien.errors import DataError, InputError, did_you_mean
 from mien.media.images import FORMATS, decode_image, read_image, unreachable
@@ -75,7 +75,7 @@ class Cropper:
 
     `mode` crop takes each picture whole, stretched to a square; photo takes its largest face, as `mien predict` crops
     it; auto decides for each source by the sizes of its pictures. `detector` makes what finds the faces when it is
-    first needed, `load_detector` without one. With `finished`, a file, the faces found are kept there, and a run
+    first needed, `load_detector` without one. With `cache`, a file, the crops found are kept there, and a run
     that was killed goes on from it.
     """
 
@@ -84,13 +84,13 @@ class Cropper:
         size: int,
         mode: str = "auto",
         detector: Callable[[], Detector] | None = None,
-        finished: Path | None = None,
+        cache: Path | None = None,
     ) -> None:
         if mode not in MODES:
-            raise DataError(f"{mode!r} is no way to take faces{did_you_mean(mode, MODES)}; use {', '.join(MODES)}")
+            raise DataError(f"{mode!r} is no value of faces{did_you_mean(mode, MODES)}; use {', '.join(MODES)}")
         self.size, self.mode = size, mode
-        self._make_detector, self._file = detector or partial(load_detector, threads=1), finished
-        self._finished: Finished | None = None
+        self._make_detector, self._file = detector or partial(load_detector, threads=1), cache
+        self._cache: CropCache | None = None
 
     @cached_property
     def _detector(self) -> Detector:
@@ -110,8 +110,8 @@ class Cropper:
         make = self._whole
         if mode == "photo":
             make = self._face
-            if self._file and not self._finished:
-                self._finished = Finished(self._file, self.size)
+            if self._file and not self._cache:
+                self._cache = CropCache(self._file, self.size)
 
         def one(picture: Picture) -> NDArray[np.uint8] | InputError:
             try:
@@ -130,12 +130,12 @@ class Cropper:
         return resize_crop(np.asarray(cv2.cvtColor(picture.read(), cv2.COLOR_RGB2GRAY), np.uint8), self.size)
 
     def _face(self, picture: Picture) -> NDArray[np.uint8]:
-        key = f"{self._detector.name}|{picture.key()}" if self._finished else ""
-        crop = self._finished.get(key) if self._finished else None
+        key = f"{self._detector.name}|{picture.key()}" if self._cache else ""
+        crop = self._cache.get(key) if self._cache else None
         if crop is None:
             crop = self._search(picture)
-            if self._finished:
-                self._finished.put(key, crop)
+            if self._cache:
+                self._cache.put(key, crop)
         if not len(crop):
             raise InputError(f"{picture.name}: {self._detector.name} finds no face in it")
         return crop
@@ -151,10 +151,10 @@ class Cropper:
         return np.asarray(crop_faces(image, faces.select([largest]), self.size, CropGeometry())[0], np.uint8)
 
     def done(self) -> None:
-        """All is written elsewhere: delete the file of finished crops."""
-        if self._finished:
-            self._finished.close()
-            self._finished = None
+        """Delete the cache: the crops are written elsewhere."""
+        if self._cache:
+            self._cache.close()
+            self._cache = None
         if self._file:
             self._file.unlink(missing_ok=True)
 
@@ -164,7 +164,8 @@ def _decide(source: Path, pictures: Sequence[Picture]) -> tuple[Mode, str]:
     chosen = np.unique(np.linspace(0, len(pictures) - 1, min(len(pictures), _SAMPLE)).round().astype(int))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        sizes = np.array([size for i in chosen if (size := pictures[i].size())], np.int64).reshape(-1, 2)
+        known = {pictures[i].name: size for i in chosen if (size := pictures[i].size())}
+    named, sizes = list(known), np.array(list(known.values()), np.int64).reshape(-1, 2)
     if not len(sizes):
         return "crop", ""
     small = (sizes.max(1) <= CROP_SIDE) & (sizes.max(1) <= CROP_ASPECT * sizes.min(1))
@@ -173,7 +174,11 @@ def _decide(source: Path, pictures: Sequence[Picture]) -> tuple[Mode, str]:
         return "crop", f"{source}: taken as face crops, being small and about square (typically {width} x {height})"
     if small.mean() <= 1 - _AGREEMENT:
         return "photo", f"{source}: taken as photographs (typically {width} x {height}), cropped to their largest face"
+    fewer = bool(small.mean() < 0.5)
+    odd, other = (int(np.flatnonzero(small == kind)[0]) for kind in (fewer, not fewer))
     raise DataError(
         f"{source} mixes photographs with what looks like face crops ({small.sum():,} of {len(small):,} pictures are "
-        f"about square and {CROP_SIDE} pixels large at most); keep them in two folders, or say --faces crop or photo"
+        f"about square and {CROP_SIDE} pixels large at most): {named[odd]} is {sizes[odd][0]} x {sizes[odd][1]}, "
+        f"{named[other]} is {sizes[other][0]} x {sizes[other][1]}; keep them in two folders, or set faces to crop or "
+        "photo"
     )

@@ -1,4 +1,4 @@
-"""What every reader of raw data gives back."""
+"""The result of every reader of raw data."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Progress = Callable[[int, int | None], object]
 
 
 def silent(done: int, of: int | None) -> None:
-    """Progress that nobody looks at."""
+    """Progress that nobody follows."""
 
 
 @dataclass(frozen=True)
 class Rows:
     """The images of one source, in its order, as columns of one length n.
 
-    `images` (n, S, S) uint8 grey; `labels` (n,) in the order of the labels asked for; `splits` (n,) empty where the
-    source names none; `groups` (n,) empty unless groups were asked for; `sources` (n,) where each comes from;
+    `images` (n, S, S) uint8 grey; `labels` (n,) in the order of the reader's `labels`; `splits` (n,) empty where the
+    source names none; `groups` (n,) empty without a `group`; `sources` (n,) where each comes from;
     `problems` one sentence for each image that could not be used and is missing here; `notes` sentences on how they
     were read.
     """

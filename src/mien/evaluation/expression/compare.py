@@ -42,6 +42,17 @@ class Difference(BaseModel):
         )
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Scores of one model or several on the same images, in the order given, and every other against the first.
+
+    Where there are several, `scores[i].model` is a name that no other has.
+    """
+
+    scores: tuple[Scores, ...]
+    differences: tuple[Difference, ...]
+
+
 def differences(labels: NDArray[np.integer], readings: dict[str, Reading]) -> list[Difference]:
     """Every model but the first against the first, on images with these true labels (n,)."""
     (first, base), *others = readings.items()
@@ -74,8 +85,8 @@ class Row:
 
 
 def side_by_side(found: Sequence[Scores]) -> list[Row]:
-    """What tells models apart, a row for each score; `-` where one has not got it. None is the best where they were
-    measured on different images."""
+    """A row for each score, `-` where a model has none. No model is the best where they were measured on different
+    images."""
     rows = [
         _row("accuracy", [s.accuracy for s in found]),
         _row("accuracy unseen", [s.accuracy_unseen.accuracy if s.accuracy_unseen else None for s in found]),

@@ -1,7 +1,7 @@
-"""What a prediction hangs on: how far its probability falls when a part of the face is covered.
+"""Occlusion maps: how far the probability of a prediction falls when a part of the face is covered.
 
 Occlusion sensitivity, after Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2.
-It asks the very classifier that reads photographs, needs no gradient, and is in units that mean something.
+It runs the classifier that reads photographs, needs no gradient, and its unit is probability.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ class OcclusionMap:
 def occlusion_maps(
     classifier: Classifier, crops: NDArray[np.uint8], step: Callable[[int], object] = lambda n: None
 ) -> Iterator[OcclusionMap]:
-    """A map for each grey crop `(n, S, S)` uint8, of its most likely expression; `step` hears of its `WINDOWS` passes.
+    """A map for each grey crop `(n, S, S)` uint8, of its most likely expression; `step` is called with `WINDOWS`.
 
-    The square is of the grey that the network was normalised around, so that it carries as little as can be.
+    The square is of the grey that the network was normalised around, which carries least.
     """
     if not len(crops):
         return

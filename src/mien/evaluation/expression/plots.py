@@ -9,6 +9,7 @@ import numpy as np
 
 from mien.errors import MissingExtraError
 from mien.evaluation.expression.scores import Scores
+from mien.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ def save_confusion(scores: Scores, path: Path) -> None:
         axes.set_xlabel("predicted label", color=INK, fontsize=11)
     title = f"{scores.model} on {scores.split}: {100 * scores.accuracy:.1f} % of {scores.images:,} images right"
     figure.suptitle(title, color=INK, fontsize=14, fontweight="bold")
-    figure.savefig(path, dpi=DPI)
+    _save(figure, path)
 
 
 def save_reliability(scores: Scores, path: Path) -> None:
@@ -60,7 +61,7 @@ def save_reliability(scores: Scores, path: Path) -> None:
     bins = scores.calibrated.bins
     shares = [b.images / scores.images for b in bins]
     below.bar([b.low for b in bins], shares, 1 / len(bins), align="edge", color=BLUE, alpha=0.75, edgecolor="white")
-    above.set(xlim=(0, 1), ylim=(0, 1))
+    above.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))  # so that marks at 0 and 1 are whole
     above.set_ylabel("accuracy", color=INK, fontsize=11)
     below.set_ylabel("share of images", color=INK, fontsize=11)
     below.set_xlabel("confidence", color=INK, fontsize=11)
@@ -72,7 +73,12 @@ def save_reliability(scores: Scores, path: Path) -> None:
         axes.set_axisbelow(True)
         axes.grid(color="#e6e9ed", linewidth=0.8)
     figure.suptitle(f"{scores.model} on {scores.split}: confidence", color=INK, fontsize=14, fontweight="bold")
-    figure.savefig(path, dpi=DPI)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path, str(path)) as part:
+        figure.savefig(part, dpi=DPI, format="png")
 
 
 def _figure(width: float, height: float) -> Figure:

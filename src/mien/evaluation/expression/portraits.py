@@ -18,7 +18,7 @@ from mien import models
 from mien.data.prepared import PreparedSet
 from mien.errors import DataError
 from mien.evaluation.expression.occlusion import heat, occlusion_maps
-from mien.evaluation.expression.scores import Shown
+from mien.evaluation.expression.scores import Example
 from mien.models import Model
 from mien.vision.classify import Classifier
 
@@ -31,29 +31,35 @@ class Portrait:
     """One face with its picture and its map as data URIs, and the largest drop in the map; without a model there is no
     map, and `overlay` is empty."""
 
-    shown: Shown
+    example: Example
     picture: str
     overlay: str = ""
     drop: float = 0.0
 
 
 def gallery(
-    faces: Sequence[Shown], data: PreparedSet, classifier: Classifier | None,
+    faces: Sequence[Example], data: PreparedSet, classifier: Classifier | None,
     step: Callable[[int], object] = lambda n: None,
 ) -> list[Portrait]:  # fmt: skip
-    """The pictures of `faces`, and their maps by `classifier`; `step` hears of its forward passes."""
-    crops = data.images[[shown.row for shown in faces]]
+    """The pictures of `faces`, and their maps by `classifier`; `step` is called with its forward passes."""
+    crops = data.images[[example.row for example in faces]]
     if classifier is None:
-        return [Portrait(shown, _uri(crop)) for shown, crop in zip(faces, crops, strict=True)]
+        return [Portrait(example, _uri(crop)) for example, crop in zip(faces, crops, strict=True)]
     maps = occlusion_maps(classifier, crops, step)
     return [
-        Portrait(shown, _uri(crop), _uri(heat(found.drops, _OVERLAY)), found.drop)
-        for shown, crop, found in zip(faces, crops, maps, strict=True)
+        Portrait(example, _uri(crop), _uri(heat(found.drops, _OVERLAY)), found.drop)
+        for example, crop, found in zip(faces, crops, maps, strict=True)
     ]
 
 
-def chosen(rows: Sequence[int], data: PreparedSet, classifier: Classifier) -> list[Shown]:
-    """What the model reads in these rows of the manifest; raises DataError on a row that is not there."""
+def with_faces(faces: Sequence[Example], data: PreparedSet) -> list[Example]:
+    """Those whose images hold a face, by votes and flags; older scores list the others, too."""
+    faceless = data.faceless()
+    return [example for example in faces if not faceless[example.row]]
+
+
+def chosen(rows: Sequence[int], data: PreparedSet, classifier: Classifier) -> list[Example]:
+    """The model's predictions on these rows of the manifest; raises DataError on a row that is not there."""
     for row in rows:
         if not 0 <= row < len(data):
             raise DataError(f"there is no row {row}; the set has rows 0 to {len(data) - 1}")
@@ -61,7 +67,7 @@ def chosen(rows: Sequence[int], data: PreparedSet, classifier: Classifier) -> li
         return []
     probabilities = classifier.probabilities(data.images[list(rows)])
     return [
-        Shown(
+        Example(
             row=row,
             label=data.label_names[data.labels[row]],
             predicted=classifier.label_names[int(probs.argmax())],

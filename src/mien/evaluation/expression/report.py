@@ -9,6 +9,7 @@ from math import ceil
 
 from markupsafe import Markup
 
+from mien.data.prepared import few_images_note
 from mien.drawing.annotate import colours
 from mien.evaluation import charts, page
 from mien.evaluation.charts import SERIES, Axis, Line, percent, whole_percent
@@ -17,20 +18,33 @@ from mien.evaluation.expression.occlusion import AGAINST, FOR
 from mien.evaluation.expression.portraits import Portrait
 from mien.evaluation.expression.scores import TTA_WORDS, Robustness, Scores
 from mien.evaluation.expression.training_log import TrainingLog
+from mien.metrics import wilson_interval
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One model's scores, and pictures of its surest mistakes, its surest right readings, and of chosen faces."""
+    """One model's scores, and pictures of its surest mistakes, its surest right predictions, and of chosen faces."""
 
     scores: Scores
     mistakes: Sequence[Portrait] = ()
     examples: Sequence[Portrait] = ()
     chosen: Sequence[Portrait] = ()
+    left_out: int = 0
+    """Of the scores' mistakes and examples, those that show no face."""
+
+    @property
+    def faceless(self) -> int:
+        """Images without a face that the galleries leave out."""
+        return self.scores.faceless or self.left_out
+
+    @property
+    def mapped(self) -> bool:
+        """Whether there are occlusion maps."""
+        return any(one.overlay for one in (*self.mistakes, *self.examples, *self.chosen))
 
 
 def render(runs: Sequence[TrainingLog], measured: Sequence[Measured]) -> str:
-    """The page. Models of one name are told apart by their split."""
+    """The page as HTML. Models of one name carry their split in the headings."""
     names = [one.scores.model for one in measured]
     titles = [
         f"{one.scores.model} on {one.scores.split}" if names.count(one.scores.model) > 1 else one.scores.model
@@ -47,6 +61,8 @@ def render(runs: Sequence[TrainingLog], measured: Sequence[Measured]) -> str:
         confusion=_confusion,
         class_bars=_class_bars,
         reliability=_reliability,
+        few=few_images,
+        interval=_interval,
         spoilt=spoilt,
         robustness=_robustness(spoilt),
         robustness_keys=charts.legend([(name, 1 + k % SERIES, False) for k, (name, _) in enumerate(spoilt)]),
@@ -54,6 +70,19 @@ def render(runs: Sequence[TrainingLog], measured: Sequence[Measured]) -> str:
         heat_for=_css(FOR),
         heat_against=_css(AGAINST),
     )
+
+
+def few_images(scores: Scores) -> str:
+    """A warning where a label has few images; else empty."""
+    return few_images_note({label: row.support for label, row in scores.per_class.items()}, scores.split)
+
+
+def _interval(share: float, images: int) -> str:
+    """The 95 % interval of a share of so many images, or a dash."""
+    if not images:
+        return "-"
+    low, high = wilson_interval(round(share * images), images)
+    return f"{100 * low:.1f} to {percent(high)}"
 
 
 def _title(runs: Sequence[TrainingLog], measured: Sequence[Measured]) -> str:

@@ -20,10 +20,10 @@ from mien.evaluation.expression.scores import (
     Corrupted,
     Coverage,
     Divergence,
+    Example,
     FerPlus,
     Robustness,
     Scores,
-    Shown,
     Subset,
     Tta,
 )
@@ -45,7 +45,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model says of n images, with the averaging that `tta` names.
+    """A model's output for n images, with the averaging that `tta` names.
 
     `logs` (n, k) are logarithms of the probabilities in the order of `labels`, with the card's temperature;
     `uncalibrated_logs` (n, k) with temperature 1; `vote_logs` (n, 8) in the order of `VOTE_LABELS`, -inf for what the
@@ -99,11 +99,11 @@ def evaluate(
 
 
 def check_labels(classifier: Classifier, data: PreparedSet) -> None:
-    """Raises DataError where the model tells other labels apart than the set is sorted by."""
+    """Raises DataError where the model has other labels than the set."""
     if classifier.label_names != data.label_names:
         raise DataError(
-            f"the model {classifier.card.name} tells {', '.join(classifier.label_names)} apart, and the set is sorted "
-            f"by {', '.join(data.label_names)}; measure it on a set with its own labels"
+            f"the model {classifier.card.name} has the labels {', '.join(classifier.label_names)}, and the set has "
+            f"{', '.join(data.label_names)}; measure it on a set with its own labels"
         )
 
 
@@ -122,8 +122,8 @@ def unseen(
 def read(
     classifier: Classifier, crops: NDArray[np.uint8], tta: Tta = "none", step: Callable[[int], object] = lambda n: None
 ) -> Reading:
-    """Read grey crops `(n, S, S)` uint8; `step` hears of every so many forward passes. Raises ModelError when card and
-    weights disagree."""
+    """Read grey crops `(n, S, S)` uint8; `step` is called with the forward passes of each chunk. Raises ModelError when
+    card and weights disagree."""
     card = classifier.card
     votes: Floats | None = None
     cold: list[Floats] = []
@@ -151,7 +151,8 @@ def score(
     counts = metrics.confusion(labels, predictions, len(reading.labels))
     ratios = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     rows = np.flatnonzero(data.splits == split_name(split))
-    mistakes, examples = _shown(probabilities, labels, rows, reading.labels)
+    faceless = part.faceless()
+    mistakes, examples = _examples(probabilities, labels, rows, reading.labels, ~faceless)
     return Scores(
         model=card.name,
         split=split_name(split),
@@ -159,7 +160,7 @@ def score(
         tta=reading.tta,
         labels=reading.labels,
         accuracy=metrics.accuracy(labels, predictions),
-        accuracy_interval=metrics.bootstrap_interval(correct),
+        accuracy_interval=metrics.wilson_interval(int(correct.sum()), len(correct)),
         accuracy_with_flip=metrics.accuracy(labels, reading.flip_predictions),
         accuracy_unseen=_on(fresh, labels, predictions),
         balanced_accuracy=metrics.balanced_accuracy(counts),
@@ -175,6 +176,7 @@ def score(
         vote_divergence=_divergence(part, reading),
         mistakes=mistakes,
         examples=examples,
+        faceless=int(faceless.sum()),
         robustness=robustness,
         provenance=provenance() | {"weights_sha256": card.sha256, "manifest_sha256": manifest_sha256},
     )
@@ -318,21 +320,23 @@ def _divergence(part: PreparedSet, reading: Reading) -> Divergence | None:
     )
 
 
-def _shown(
-    probabilities: Floats, labels: NDArray[np.int64], rows: NDArray[np.integer], names: tuple[str, ...]
-) -> tuple[tuple[Shown, ...], tuple[Shown, ...]]:
-    """The most confident mistakes, and of each label the most confident right prediction."""
+def _examples(
+    probabilities: Floats, labels: NDArray[np.int64], rows: NDArray[np.integer], names: tuple[str, ...],
+    eligible: NDArray[np.bool_],
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:  # fmt: skip
+    """The most confident mistakes, and of each label the most confident right prediction, among the `eligible` (n,)."""
     predictions, confidence = probabilities.argmax(1), probabilities.max(1)
     order = np.argsort(-confidence, kind="stable")
+    order = order[eligible[order]]
     right = (predictions == labels)[order]
 
-    def shown(i: int) -> Shown:
-        return Shown(
+    def example(i: int) -> Example:
+        return Example(
             row=int(rows[i]), label=names[labels[i]], predicted=names[predictions[i]], confidence=confidence[i]
         )
 
     hits = [order[right & (labels[order] == k)] for k in range(len(names))]
     return (
-        tuple(shown(i) for i in order[~right][:MISTAKES]),
-        tuple(shown(found[0]) for found in hits if len(found)),
+        tuple(example(i) for i in order[~right][:MISTAKES]),
+        tuple(example(found[0]) for found in hits if len(found)),
     )

@@ -98,7 +98,7 @@ class Divergence(_Part):
     label_head: float
 
 
-class Shown(_Part):
+class Example(_Part):
     """One image of the set: `row` in its manifest, the true and the predicted label, and the confidence."""
 
     row: int
@@ -137,7 +137,7 @@ class Scores(_Part):
     """The order of `confusion`."""
     accuracy: float
     accuracy_interval: tuple[float, float]
-    """95 % bootstrap interval."""
+    """95 % Wilson interval (see `mien.metrics.wilson_interval`)."""
     accuracy_with_flip: float
     """With the probabilities of image and mirror image averaged."""
     accuracy_unseen: Subset | None
@@ -161,12 +161,14 @@ class Scores(_Part):
     """By protocol, `plain` and `microsoft` (see `mien.metrics.ferplus_targets`); empty without votes."""
     vote_divergence: Divergence | None
     """None without votes."""
-    mistakes: tuple[Shown, ...]
-    """The wrong predictions with the highest confidence, the highest first."""
-    examples: tuple[Shown, ...]
-    """Of each label the right prediction with the highest confidence."""
+    mistakes: tuple[Example, ...]
+    """The wrong predictions with the highest confidence, the highest first, of images with a face."""
+    examples: tuple[Example, ...]
+    """Of each label the right prediction with the highest confidence, of images with a face."""
+    faceless: int = 0
+    """Images that hold no face by their votes or are blank; they count in all scores."""
     robustness: Robustness | None
-    """None where it was not asked for."""
+    """None where it was not measured."""
     provenance: dict[str, Any]
     """See `mien.provenance`; also `weights_sha256` and `manifest_sha256`, the SHA-256 of the model's weights
     and of the data's manifest.csv."""

@@ -1,4 +1,4 @@
-"""What a run folder tells of its training, read without torch: metrics.csv, and what run.json says beside it."""
+"""A run folder's epochs (metrics.csv) and its run.json, read without torch."""
 
 from __future__ import annotations
 

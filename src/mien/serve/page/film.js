@@ -66,7 +66,7 @@ export class Film {
       if (!line) continue;
       const row = JSON.parse(line);
       if (!byFrame.has(row.frame)) byFrame.set(row.frame, { time: row.time_s, faces: [] });
-      byFrame.get(row.frame).faces.push({ ...row, id: row.id ?? 0 }); // a row has the keys of a face, too
+      byFrame.get(row.frame).faces.push(row);
     }
     this.#frames = [...byFrame.values()].sort((a, b) => a.time - b.time);
     const steps = this.#frames.slice(1).map((frame, i) => frame.time - this.#frames[i].time);

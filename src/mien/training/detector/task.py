@@ -32,8 +32,8 @@ _MIN_SCORE, _MAX_FACES = 0.02, 100
 Batch = tuple[NDArray[np.uint8], Truth]
 
 
-class DetectorLesson:
-    """See `mien.training.task.Lesson`; its accuracy is, in training, the share of the cells in charge of a face that
+class DetectorTask:
+    """See `mien.training.task.Task`; its accuracy is, in training, the share of the cells in charge of a face that
     say so, and in validation the average precision at an overlap of one half, on scenes that are always the same.
 
     Raises DataError where the photographs cannot be learned from.

@@ -18,7 +18,7 @@ class _Draws:
         self.count, self.device, self.generator = len(batch), batch.device, generator
 
     def uniform(self, low: float, high: float, count: int | None = None) -> Tensor:
-        """`(count,)` values between low and high; as many as the batch has images unless told."""
+        """`(count,)` values between low and high; by default one for each image of the batch."""
         n = self.count if count is None else count
         return torch.rand(n, device=self.device, generator=self.generator) * (high - low) + low
 

@@ -27,17 +27,17 @@ class Batch:
 class Batches:
     """Full batches of `batch_size` over all processes, of which each gets its share.
 
-    `retaken` are other images `(n, S, S)` of the same rows, of which a share is served in the first ones' place.
+    `recropped` are other images `(n, S, S)` of the same rows; a share of each batch is taken from them.
     """
 
     def __init__(
         self, train: PreparedSet, targets: Targets, batch_size: int, world: World,
-        retaken: NDArray[np.uint8] | None = None, retaken_share: float = 0.0,
+        recropped: NDArray[np.uint8] | None = None, recropped_share: float = 0.0,
     ) -> None:  # fmt: skip
-        self._world, self._retaken_share = world, retaken_share
+        self._world, self._recropped_share = world, recropped_share
         self._images, self._labels = (torch.from_numpy(x).to(world.device) for x in (train.images, train.labels))
         self._targets = [torch.from_numpy(column).to(world.device) for column in targets.columns()]
-        self._retaken = None if retaken is None else torch.from_numpy(retaken).to(world.device)
+        self._recropped = None if recropped is None else torch.from_numpy(recropped).to(world.device)
         self.batch_size = min(batch_size, len(train) // world.size * world.size)
         self.images_per_epoch = len(self) * self.batch_size
 
@@ -46,14 +46,14 @@ class Batches:
 
     def shuffled(self, order: torch.Generator, draws: torch.Generator) -> Iterator[Batch]:
         """Every image once, less those that fill no batch, in an order that all processes share; which of them
-        are retaken is this process's own draw."""
+        are recropped is this process's own draw."""
         indices = torch.randperm(len(self._images), generator=order, device=self._world.device)
         for whole in torch.split(indices[: self.images_per_epoch], self.batch_size):
             index = self._world.share(whole)
             images = self._images[index]
-            if self._retaken is not None:
-                chosen = torch.rand(len(index), generator=draws, device=self._world.device) < self._retaken_share
-                images = torch.where(chosen.view(-1, 1, 1), self._retaken[index], images)
+            if self._recropped is not None:
+                chosen = torch.rand(len(index), generator=draws, device=self._world.device) < self._recropped_share
+                images = torch.where(chosen.view(-1, 1, 1), self._recropped[index], images)
             yield Batch(
                 images.unsqueeze(1).float() / 255, self._labels[index], tuple(column[index] for column in self._targets)
             )

@@ -1,4 +1,4 @@
-"""What a run learns from: the rows of the prepared set, and the targets with what teachers add to them."""
+"""The training and validation rows of a prepared set, and the batches made of them."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from mien.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
-class Material:
-    """The rows that train, those that choose, and which data it is."""
+class TrainingData:
+    """The rows that train, those that choose the best epoch, and the SHA-256 of their manifest."""
 
     train: PreparedSet
     validation: PreparedSet
     sha256: str
 
     def facts(self) -> dict[str, object]:
-        """For run.json; the labels only where they are not ours."""
+        """For run.json; labels only where they are not the seven expressions."""
         own = {} if self.labels == LABELS else {"labels": list(self.labels)}
         return {"train": len(self.train), "validation": len(self.validation), "sha256": self.sha256, **own}
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the images are sorted by."""
+        """The set's label names."""
         return self.train.label_names
 
 
-def load(recipe: Recipe, folder: Path) -> Material:
+def load(recipe: Recipe, folder: Path) -> TrainingData:
     """Read both splits; raises DataError where they cannot be learned from."""
     data = prepared.load(folder)
     train = data.split(recipe.data.train_split, without_flags=recipe.data.drop_flags)
@@ -55,26 +55,26 @@ def load(recipe: Recipe, folder: Path) -> Material:
         )
     for teacher in recipe.optim.teachers:
         if RunFolder(Path(teacher)).labels() != data.label_names:
-            raise DataError(f"the teacher {teacher} tells other labels apart than {folder} is sorted by")
+            raise DataError(f"the teacher {teacher} has other labels than {folder}")
     voted = validation.labels[named_shares(validation.votes).any(1)]
     if recipe.optim.teachers_see_votes and len(np.unique(voted)) < 2:
         raise DataError(
-            f"teachers_see_votes learns from split {recipe.data.validation_split!r} what votes say about labels, and "
-            "needs votes on two expressions or more there; prepare the data with --votes, or leave it out"
+            f"teachers_see_votes needs votes on two expressions or more in split {recipe.data.validation_split!r}; "
+            "prepare the data with votes, or leave it out"
         )
-    return Material(train, validation, prepared.manifest_hash(folder))
+    return TrainingData(train, validation, prepared.manifest_hash(folder))
 
 
-def serve(material: Material, recipe: Recipe, world: World, teachers: Teachers | None) -> Batches:
-    """The training rows with their targets, to which teachers add what they say, ready to be drawn from."""
-    train, retaken = material.train, _retaken(material.train, recipe)
+def make_batches(rows: TrainingData, recipe: Recipe, world: World, teachers: Teachers | None) -> Batches:
+    """The training rows with their targets, the teachers' share included, ready to be drawn from."""
+    train, recropped = rows.train, _recropped(rows.train, recipe)
     if recipe.augment.once:
         train = doubled(train, recipe.augment, recipe.seed)
-        retaken = None if retaken is None else np.concatenate([retaken, retaken])
+        recropped = None if recropped is None else np.concatenate([recropped, recropped])
     targets = make_targets(train, recipe.optim)
     if teachers:
-        targets = targets.mixed(teachers.say_once(train.images, targets.votes), recipe.optim.distillation)
-    return Batches(train, targets, recipe.optim.batch_size, world, retaken, recipe.data.retaken_share)
+        targets = targets.mixed(teachers.probabilities_once(train.images, targets.votes), recipe.optim.distillation)
+    return Batches(train, targets, recipe.optim.batch_size, world, recropped, recipe.data.recropped_share)
 
 
 def doubled(rows: PreparedSet, table: AugmentTable, seed: int) -> PreparedSet:
@@ -87,15 +87,15 @@ def doubled(rows: PreparedSet, table: AugmentTable, seed: int) -> PreparedSet:
     return replace(rows, **both)
 
 
-def _retaken(train: PreparedSet, recipe: Recipe) -> NDArray[np.uint8] | None:
-    """The training images again, as `mien data retake` took them; None where the recipe wants none of them.
+def _recropped(train: PreparedSet, recipe: Recipe) -> NDArray[np.uint8] | None:
+    """The training images again, as `mien data recrop` cropped them; None where the recipe wants none of them.
 
     Raises DataError where the folder holds other rows.
     """
     table = recipe.data
-    if not table.retaken_share:
+    if not table.recropped_share:
         return None
-    again = prepared.load(Path(table.retaken)).split(table.train_split, without_flags=table.drop_flags)
+    again = prepared.load(Path(table.recropped)).split(table.train_split, without_flags=table.drop_flags)
     if not np.array_equal(again.sources, train.sources) or again.images.shape != train.images.shape:
-        raise DataError(f"{table.retaken} holds other rows than the data; make it anew with: mien data retake")
+        raise DataError(f"{table.recropped} holds other rows than the data; make it again with: mien data recrop")
     return again.images

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import onnx
@@ -30,12 +30,15 @@ from mien.metrics import fit_temperature
 from mien.models import Card, Model
 from mien.training.device import predict_logits
 from mien.training.expression.average import average
-from mien.training.expression.logit_adjustment import favour, rarity
+from mien.training.expression.logit_adjustment import adjust_logits, balance_adjustment
 from mien.training.expression.net import MEAN, STD, Network, parameter_count, to_input
 from mien.training.recipe import Recipe
 from mien.training.run_folder import RunFolder, best
 from mien.vision.classify import Classifier
 from mien.vision.runtime import Session
+
+if TYPE_CHECKING:
+    from mien.training.expression.quantize import Quantized
 
 Module = TypeVar("Module", bound=nn.Module)
 TOLERANCE = 1e-4
@@ -55,6 +58,8 @@ class Exported:
     card: Card
     difference: float
     images: int
+    int8: Quantized | None = None
+    """The int8 network beside it, where it was made."""
 
 
 def export(
@@ -62,48 +67,48 @@ def export(
     data_folder: Path,
     out: Path,
     name: str,
-    tell: Callable[[str], object] = lambda stage: None,
-    strength: float = 0.0,
-    favoured: Mapping[str, float] = MappingProxyType({}),
+    progress: Callable[[str], object] = lambda stage: None,
+    balance: float = 0.0,
+    adjust: Mapping[str, float] = MappingProxyType({}),
 ) -> Exported:
     """Write `out` (.onnx) and its card (.json beside it) from a run's best weights, or the mean of several runs'.
 
     Input `crops` (batch, 1, S, S) float32, normalised; outputs `logits` (batch, k) and, with a vote head,
     `votes` (batch, 8). The temperature is fitted on the validation split of `data_folder`, the prepared set
     that the run was trained on. Writes nothing and raises ModelError where torch and ONNX Runtime disagree.
-    `tell` hears what is being done, for a progress display. Rare labels are given their due to `strength`, and the
-    `favoured` labels their nats; see `mien.training.expression.logit_adjustment`.
+    `progress` is called with each stage, in words. `balance` (0..1) and `adjust` (label -> nats) shift the logits; see
+    `mien.training.expression.logit_adjustment`.
     """
     if out.suffix != ".onnx":
         raise ModelError(f"{out} should end in .onnx; the card is written beside it as .json")
     runs = [RunFolder(folder) for folder in run_folders]
     recipe = runs[0].recipe()
     nets = [run.best_net()[0] for run in runs]
-    tell("loading the data")
+    progress("loading the data")
     data = prepared.load(data_folder)
     data_hash = prepared.manifest_hash(data_folder)
     for run in runs:
         if run.about().get("data", {}).get("sha256", data_hash) != data_hash or run.labels() != data.label_names:
             raise DataError(f"{run.path} was trained on another set than {data_folder}; give the one it was trained on")
-    if unknown := sorted(set(favoured) - set(data.label_names)):
+    if unknown := sorted(set(adjust) - set(data.label_names)):
         raise ModelError(
-            f"there is no label {unknown[0]!r} to favour{did_you_mean(unknown[0], data.label_names)}; "
+            f"there is no label {unknown[0]!r} to adjust{did_you_mean(unknown[0], data.label_names)}; "
             f"labels are {', '.join(data.label_names)}"
         )
     validation = data.split(recipe.data.validation_split)
     train = data.split(recipe.data.train_split, without_flags=recipe.data.drop_flags)
     net = nets[0]
     if len(nets) > 1:
-        tell("averaging the runs")
+        progress("averaging the runs")
         net = average(nets, train.images, recipe.model.input_size)
-    nats = rarity(train.labels, len(data.label_names), strength)
-    nats += [favoured.get(label, 0) for label in data.label_names]
+    nats = balance_adjustment(train.labels, len(data.label_names), balance)
+    nats += [adjust.get(label, 0) for label in data.label_names]
     if nats.any():
-        tell("balancing")
-        said = predict_logits(net, validation.images, recipe.model.input_size, "cpu").numpy()
-        favour(net, nats, temperature(said, validation.labels))
+        progress("adjusting the logits")
+        logits = predict_logits(net, validation.images, recipe.model.input_size, "cpu").numpy()
+        adjust_logits(net, nats, temperature(logits, validation.labels))
 
-    tell("writing the network")
+    progress("writing the network")
     weights = to_onnx(net, recipe.model.input_size)
     card = Card(
         name=name,
@@ -115,15 +120,15 @@ def export(
         std=STD,
         sha256=hashlib.sha256(weights).hexdigest(),
         parameters=parameter_count(net),
-        balance=strength,
-        favoured=dict(favoured),
+        balance=balance,
+        logit_adjustment=dict(adjust),
         data=_describe(data, recipe),
         provenance={"runs": [provenance_of(run) for run in runs], "data_sha256": data_hash},
     )
-    tell("fitting the temperature")
+    progress("fitting the temperature")
     logits = Classifier(Model(card, weights)).logits(validation.images)[0]
     card = card.model_copy(update={"temperature": temperature(logits, validation.labels)})
-    tell("comparing it with torch")
+    progress("comparing it with torch")
     crops = validation.images[:PARITY_IMAGES]
     difference = prove_parity(net, weights, crops, recipe.model.input_size, card.temperature)
     return Exported(out, models.save(out, card, weights), card, difference, len(crops))

@@ -80,7 +80,7 @@ class ResidualNet(nn.Module):
     """Grey crops `(n, 1, S, S)`, normalised, to logits `(n, k)` and vote logits `(n, 8)`.
 
     k is the number of `labels`, votes are in the order of `VOTE_LABELS`; without a vote head there are only the first,
-    and only networks for the seven expressions have one. Any S of 16 or more is taken, so training may go from small to
+    and only networks for the seven expressions have one. S may be 16 or more, so training may go from small to
     large sizes; it is enlarged by `table.enlarge` first.
     """
 
@@ -119,23 +119,6 @@ class ResidualNet(nn.Module):
         return (logits,) if self.vote_head is None else (logits, cast(Tensor, self.vote_head(features)))
 
 
-class Dropout(nn.Module):
-    """`nn.Dropout` at a tenth of its time on a CPU, where torch draws Bernoulli numbers one after the other: four
-    16-bit numbers are taken from every random word, so that `p` is exact to 1/65,536."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or not self.p:
-            return x
-        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device).random_(-(2**63), None)
-        numbers = words.view(torch.int16)[: x.numel()].as_strided(x.shape, torch.empty_like(x).stride())
-        kept = numbers >= round(self.p * 2**16) - 2**15
-        return x * kept.to(x.dtype).div_(1 - self.p)
-
-
 class PlainNet(nn.Module):
     """Grey crops `(n, 1, S, S)`, normalised, to logits `(n, k)`, k the number of `labels`.
 
@@ -149,12 +132,12 @@ class PlainNet(nn.Module):
         layers: list[nn.Module] = []
         width_in, side = 1, table.input_size
         for width in table.widths:
-            layers += [nn.Conv2d(width_in, width, 3), nn.MaxPool2d(2), nn.ReLU(), Dropout(table.dropout)]
+            layers += [nn.Conv2d(width_in, width, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Dropout(table.dropout)]
             width_in, side = width, (side - 2) // 2
         layers.append(nn.Flatten())
         width_in *= side * side
         for width, dropout in zip(table.dense, table.dense_dropout, strict=True):
-            layers += [nn.Linear(width_in, width), nn.ReLU(), Dropout(dropout)]
+            layers += [nn.Linear(width_in, width), nn.ReLU(), nn.Dropout(dropout)]
             width_in = width
         self.body = nn.Sequential(*layers)
         self.label_head = nn.Linear(width_in, len(labels))

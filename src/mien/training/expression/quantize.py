@@ -41,7 +41,7 @@ class Quantized:
 
 
 def export_int8(
-    weights: Path, data_folder: Path, recipe: Recipe, tell: Callable[[str], object] = lambda stage: None
+    weights: Path, data_folder: Path, recipe: Recipe, progress: Callable[[str], object] = lambda stage: None
 ) -> Quantized:
     """Write NAME-int8.onnx and its card beside the exported float32 model NAME.onnx, which stays as it is.
 
@@ -50,15 +50,15 @@ def export_int8(
     both networks' accuracy, macro-F1, NLL, ECE and milliseconds for a face here. Raises DataError and ModelError as
     the loaders do, ModelError where a file cannot be written.
     """
-    tell("loading the data")
+    progress("loading the data")
     data = prepared.load(data_folder)
     validation = data.split(recipe.data.validation_split)
     train = data.split(recipe.data.train_split, without_flags=recipe.data.drop_flags)
     model = models.load(weights)
     some = np.sort(np.random.default_rng(recipe.seed).permutation(len(train))[:CALIBRATION_IMAGES])
-    tell("calibrating int8")
+    progress("calibrating int8")
     content = quantize(model.weights, train.images[some], model.card.input_size)
-    tell("measuring int8")
+    progress("measuring int8")
     card = model.card.model_copy(
         update={
             "name": f"{model.card.name}-int8",

@@ -54,8 +54,8 @@ def vote_distribution(votes: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ND
 def label_given_votes(votes: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.float32]:
     """P(label | votes) as `(n, 7)`: how this data set's labels are distributed where people voted so.
 
-    FER2013's labels and FER+'s votes come from different people asked differently, so the votes are no
-    substitute for the label; a logistic regression on the shares of the ten columns turns one into the other.
+    FER2013's labels and FER+'s votes come from different annotators with different instructions, so votes cannot
+    replace labels; a logistic regression on the shares of the ten columns estimates one from the other.
     """
     shares = votes / np.maximum(votes.sum(1, keepdims=True), 1)
     model = LogisticRegression(C=100.0, max_iter=1000).fit(shares, labels)

@@ -1,8 +1,7 @@
-"""The lesson of reading expressions: crops and their labels, augmented, mixed and taught."""
+"""Training an expression network: crops and their labels, augmented and, where a recipe says so, distilled."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,18 +14,16 @@ from mien.training.distributed import World
 from mien.training.expression import data
 from mien.training.expression.augment import augment
 from mien.training.expression.batches import Batch
-from mien.training.expression.mix import mix
 from mien.training.expression.net import build, normalise, resize
 from mien.training.expression.teachers import Teachers
 from mien.training.recipe import Recipe
 from mien.training.schedule import size_at, strength_at
-from mien.training.sharpness import SHARE, Climb
 from mien.training.start import start
 from mien.training.task import Step
 
 
-class ExpressionLesson:
-    """See `mien.training.task.Lesson`. Raises DataError where the prepared set cannot be learned from."""
+class ExpressionTask:
+    """See `mien.training.task.Task`. Raises DataError where the prepared set cannot be learned from."""
 
     measures = ("Accuracy", "Loss in nats")
 
@@ -45,9 +42,8 @@ class ExpressionLesson:
         optim, device = self._recipe.optim, self._world.device
         teachers = Teachers(self._recipe, self._rows.validation, device) if optim.distillation else None
         once = optim.teach_views == "plain"
-        self._batches = data.serve(self._rows, self._recipe, self._world, teachers if once else None)
+        self._batches = data.make_batches(self._rows, self._recipe, self._world, teachers if once else None)
         self._teachers = None if once else teachers
-        self._climb = Climb(self.net, optim.sharpness) if optim.sharpness else None
 
     @property
     def batch_size(self) -> int:
@@ -69,16 +65,11 @@ class ExpressionLesson:
         table = recipe.augment.scaled(strength_at(epoch, optim))
         targets = batch.targets
         images = resize(batch.images, size) if recipe.augment.once else augment(batch.images, size, table, draws)
-        if epoch < recipe.mix.until * optim.epochs:
-            images, targets = mix(images, targets, recipe.mix, draws)
         if self._teachers:
-            said = targets[0].sum(1, keepdim=True) * self._teachers.say(images, targets[1], draws)
-            targets = (torch.lerp(targets[0], said, optim.distillation), *targets[1:])
-        if self._climb:
-            part = slice(math.ceil(SHARE * len(images)))
-            self._climb.up(self._loss(self.net, images[part], tuple(column[part] for column in targets))[0])
-        loss, shown, logits = self._loss(running, images, targets)
-        return Step(loss, shown.detach(), (logits.argmax(1) == batch.labels).float().mean())
+            taught = targets[0].sum(1, keepdim=True) * self._teachers.probabilities(images, targets[1], draws)
+            targets = (torch.lerp(targets[0], taught, optim.distillation), *targets[1:])
+        loss, label_loss, logits = self._loss(running, images, targets)
+        return Step(loss, label_loss.detach(), (logits.argmax(1) == batch.labels).float().mean())
 
     def _loss(self, net: nn.Module, images: Tensor, targets: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
         """The loss of both heads, that of the label head, and its logits."""

@@ -1,4 +1,4 @@
-"""The networks that teach a run: what they say of its images, joined with what people voted."""
+"""Knowledge distillation: the teachers' probabilities, combined with the annotators' votes where a recipe says so."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from mien.data.prepared import PreparedSet
-from mien.training.device import look, predict_logits
+from mien.training.device import label_logits, predict_logits
 from mien.training.expression.augment import augment
 from mien.training.expression.targets import named_shares
 from mien.training.recipe import Recipe
 from mien.training.run_folder import RunFolder
 
 
-class Joint:
+class VoteFusion:
     """P(label | votes, teachers' probabilities), by a logistic regression on the shares of the votes `(n, 8)` and the
     logarithms of the probabilities `(n, k)`.
 
-    Unlike P(label | votes) it knows what a network sees in the image, and unlike the network what people saw. To be
-    fitted on rows that the teachers do not know by heart; those without votes are left out.
+    Fit it on rows that the teachers were not trained on; rows without votes are left out.
     """
 
     def __init__(self, votes: Tensor, taught: Tensor, labels: NDArray[np.int64]) -> None:
@@ -35,7 +34,7 @@ class Joint:
         if len(model.classes_) == 2:  # one row, for their difference
             weight, bias = (np.concatenate([-row, row]) / 2 for row in (weight, bias))
         self._weight = taught.new_zeros(taught.shape[1], weight.shape[1])
-        self._bias = taught.new_full((taught.shape[1],), -torch.inf)  # labels that it is never shown
+        self._bias = taught.new_full((taught.shape[1],), -torch.inf)  # labels that no row has
         self._weight[model.classes_] = torch.from_numpy(weight).to(taught)
         self._bias[model.classes_] = torch.from_numpy(bias).to(taught)
 
@@ -50,8 +49,8 @@ def _features(votes: Tensor, taught: Tensor) -> Tensor:
 
 
 class Teachers:
-    """The best networks of the recipe's teachers, on the device. Where they are to see votes, what these say about
-    labels is learned from the `validation` rows, looked at as the training rows will be."""
+    """The best networks of the recipe's teachers, on the device. With `teachers_see_votes` a `VoteFusion` is fitted on
+    the `validation` rows, viewed as the training rows will be."""
 
     def __init__(self, recipe: Recipe, validation: PreparedSet, device: str) -> None:
         self._device = device
@@ -59,42 +58,41 @@ class Teachers:
         self._nets = [(run.best_net()[0], run.recipe().model.input_size) for run in runs]
         for net, _ in self._nets:
             net.requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._joint: Joint | None = None
+        self._fusion: VoteFusion | None = None
         if recipe.optim.teachers_see_votes:
             images, plain = validation.images, recipe.optim.teach_views == "plain"
             taught = self._plain(images) if plain else self._augmented(images, recipe)
             votes = torch.from_numpy(named_shares(validation.votes)).to(device)
-            self._joint = Joint(votes, taught, validation.labels)
+            self._fusion = VoteFusion(votes, taught, validation.labels)
 
-    def say(self, images: Tensor, votes: Tensor, draws: torch.Generator) -> Tensor:
-        """What one of them, drawn at random, says of images `(b, 1, S, S)` in 0..1, `(b, k)`, joined with the shares
-        of the images' votes `(b, 8)` where they see them. Over many steps that is their mean, at the cost of one."""
-        return self._joined(self._one(images, draws), votes)
+    def probabilities(self, images: Tensor, votes: Tensor, draws: torch.Generator) -> Tensor:
+        """Probabilities `(b, k)` of one teacher, drawn at random, for images `(b, 1, S, S)` in 0..1 with their vote
+        shares `(b, 8)`. Over many steps that is the teachers' mean, at the cost of one."""
+        return self._fused(self._one(images, draws), votes)
 
-    def say_once(self, images: NDArray[np.uint8], votes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What they all say of grey crops `(n, S, S)` and their mirror images on the average, `(n, k)`, joined
-        likewise."""
-        said = self._joined(self._plain(images), torch.from_numpy(votes).to(self._device))
-        taught: NDArray[np.float32] = said.cpu().numpy()
+    def probabilities_once(self, images: NDArray[np.uint8], votes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mean probabilities `(n, k)` of all teachers over grey crops `(n, S, S)` and their mirror images."""
+        fused = self._fused(self._plain(images), torch.from_numpy(votes).to(self._device))
+        taught: NDArray[np.float32] = fused.cpu().numpy()
         return taught
 
-    def _joined(self, taught: Tensor, votes: Tensor) -> Tensor:
-        return self._joint(votes, taught) if self._joint else taught
+    def _fused(self, taught: Tensor, votes: Tensor) -> Tensor:
+        return self._fusion(votes, taught) if self._fusion else taught
 
     def _plain(self, images: NDArray[np.uint8]) -> Tensor:
         views = images, np.ascontiguousarray(images[..., ::-1])
-        said = [predict_logits(net, view, size, self._device).softmax(1) for net, size in self._nets for view in views]
-        return torch.stack(said).mean(0).to(self._device)
+        found = [predict_logits(net, view, size, self._device).softmax(1) for net, size in self._nets for view in views]
+        return torch.stack(found).mean(0).to(self._device)
 
     def _augmented(self, images: NDArray[np.uint8], recipe: Recipe) -> Tensor:
         draws = torch.Generator(self._device).manual_seed(recipe.seed)
-        said = []
+        found = []
         for crops in torch.split(torch.from_numpy(images), 128):
             crops = crops.to(self._device).unsqueeze(1).float() / 255
-            said.append(self._one(augment(crops, recipe.model.input_size, recipe.augment, draws), draws))
-        return torch.cat(said)
+            found.append(self._one(augment(crops, recipe.model.input_size, recipe.augment, draws), draws))
+        return torch.cat(found)
 
     def _one(self, images: Tensor, draws: torch.Generator) -> Tensor:
         drawn = torch.randint(len(self._nets), (), generator=draws, device=self._device)
         net, size = self._nets[int(drawn)]
-        return look(net, images, size, self._device).softmax(1)
+        return label_logits(net, images, size, self._device).softmax(1)

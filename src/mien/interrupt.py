@@ -1,10 +1,11 @@
-"""Ctrl-C and SIGTERM, heard so that files are finished before the verb ends."""
+"""Ctrl-C and SIGTERM, deferred so that files are completed first."""
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 
 
@@ -28,3 +29,12 @@ def stopping(stop: Callable[[], object]) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stopping_by_default(stop: Callable[[], object]) -> AbstractContextManager[list[int]]:
+    """As `stopping`, where Ctrl-C does what it does by default: in the main thread, and nobody else listens for it.
+    Elsewhere nothing is changed."""
+    unchanged = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if unchanged and threading.current_thread() is threading.main_thread():
+        return stopping(stop)
+    return nullcontext([])
