@@ -33,7 +33,10 @@ _HEADER = "epoch  size      lr  train loss     acc  valid loss     acc     best 
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe (base, finetune...) or the path of a .toml.")],
-    data: Annotated[Path, typer.Option(help="The prepared set; made by: mien data prepare.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(help="The prepared set, made by mien data prepare; of a detector a Parquet file, or several."),
+    ],
     folder: Annotated[Path | None, typer.Option("--out", help="The run folder.", show_default="runs/NAME")] = None,
     settings: Annotated[
         list[str] | None,
@@ -57,9 +60,11 @@ def train(
 
     plan = read(recipe, tuple(settings or ()))
     run = RunFolder(folder or Path("runs") / plan.name)
+    if isinstance(plan, Recipe) and len(data) > 1:
+        raise typer.BadParameter("only a detector is trained on several", param_hint="--data")
     chosen = find_device(device)
     finished = run.finished
-    if _leads() and not resume and isinstance(plan, Recipe) and (sentence := head_note(plan, load_labels(data))):
+    if _leads() and not resume and isinstance(plan, Recipe) and (sentence := head_note(plan, load_labels(data[0]))):
         note(sentence)
     past = run.history() if resume and run.checkpoint.exists() else []
     try:
@@ -90,7 +95,7 @@ def train(
     _say("best", f"{top.validation_accuracy:.2%} validation accuracy in epoch {top.epoch} of {len(history)}")
     _say("weights", run.weights)
     _say("curves", run.curves)
-    _say("next", shlex.join(["mien", "export", str(run.path), "--data", str(data)]))
+    _say("next", shlex.join(["mien", "export", str(run.path), *_data(data)]))
 
 
 def export(
@@ -98,7 +103,9 @@ def export(
         list[Path],
         typer.Argument(metavar="RUN...", help="A run folder of mien train; of several the weights are averaged."),
     ],
-    data: Annotated[Path, typer.Option(help="The prepared set that the run was trained on.")],
+    data: Annotated[
+        list[Path], typer.Option(help="What the run was trained on: a prepared set, or a detector's Parquet files.")
+    ],
     target: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.onnx", help="The model.", show_default="RUN/NAME.onnx")
     ] = None,
@@ -136,18 +143,22 @@ def export(
             )
         _export_detector(folders[0], data, target, name)
         return
+    if len(data) > 1:
+        raise typer.BadParameter("only a detector is trained on several", param_hint="--data")
     favoured = dict(_favoured(text) for text in favour or ())
     name = name or (target.stem if target else RunFolder(folders[0]).recipe().name)
     with err.status("exporting") as status:
-        made = export_run(folders, data, target or folders[0] / f"{name}.onnx", name, status.update, balance, favoured)
+        made = export_run(
+            folders, data[0], target or folders[0] / f"{name}.onnx", name, status.update, balance, favoured
+        )
     megabytes = made.weights.stat().st_size / 1e6
     _say("weights", f"{made.weights} ({megabytes:.1f} MB)")
     _say("card", made.card_path)
     _say("parity", f"probabilities within {made.difference:.1g} of torch's on {made.images} validation images")
     _say("temperature", f"{made.card.temperature:.3f}")
     if int8:
-        _export_int8(made.weights, data, RunFolder(folders[0]).recipe())
-    _say("next", shlex.join(["mien", "evaluate", str(made.weights), "--data", str(data), "--split", "test"]))
+        _export_int8(made.weights, data[0], RunFolder(folders[0]).recipe())
+    _say("next", shlex.join(["mien", "evaluate", str(made.weights), *_data(data), "--split", "test"]))
 
 
 def _favoured(text: str) -> tuple[str, float]:
@@ -162,7 +173,12 @@ def _favoured(text: str) -> tuple[str, float]:
     return label, value
 
 
-def _export_detector(run: Path, data: Path, target: Path | None, name: str | None) -> None:
+def _data(paths: list[Path]) -> list[str]:
+    """As it is typed."""
+    return [word for path in paths for word in ("--data", str(path))]
+
+
+def _export_detector(run: Path, data: list[Path], target: Path | None, name: str | None) -> None:
     from mien.train.detector.export import export_detector
 
     name = name or (target.stem if target else "detector")
@@ -172,7 +188,7 @@ def _export_detector(run: Path, data: Path, target: Path | None, name: str | Non
     _say("card", made.card_path)
     _say("parity", f"boxes within {made.difference:.1g} pixels of torch on {made.images} held-out photographs")
     _say("least score", f"{made.card.min_score:.3f}")
-    _say("next", shlex.join(["mien", "evaluate", "--task", "detect", str(made.weights), "--data", str(data)]))
+    _say("next", shlex.join(["mien", "evaluate", "--task", "detect", str(made.weights), *_data(data)]))
 
 
 def _say_how_to_go_on(why: str, run: RunFolder, plan: Plan) -> None:

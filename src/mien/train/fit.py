@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -30,11 +30,11 @@ in place of None once it is complete and saved."""
 
 
 def fit(
-    recipe: Plan, data_folder: Path, run_folder: Path, *, device: str = "cpu", threads: int | None = None,
+    recipe: Plan, data: Path | Sequence[Path], run_folder: Path, *, device: str = "cpu", threads: int | None = None,
     resume: bool = False, minutes: float = math.inf, watch: Watch = lambda epoch, done, of, line: None,
 ) -> list[Epoch]:  # fmt: skip
-    """Train `recipe` on a prepared set, or a detector's on a file of photographs; what it leaves in the run folder is
-    told in `mien.train.run_folder`.
+    """Train `recipe` on a prepared set, or a detector's on one or several files of photographs; what it leaves in the
+    run folder is told in `mien.train.run_folder`.
 
     Every epoch draws its order, its augmentation and its dropout from (seed, epoch) alone, so a run resumed
     from its checkpoint, which is written after each epoch, ends where the uninterrupted run would have, to the
@@ -49,18 +49,23 @@ def fit(
     keep_freed_memory()
     with joined(device) as world:
         deadline = time.monotonic() + minutes * 60
-        return _fit(recipe, data_folder, RunFolder(run_folder), world, resume, deadline, watch)
+        return _fit(
+            recipe, [data] if isinstance(data, Path) else data, RunFolder(run_folder), world, resume, deadline, watch
+        )
 
 
 def _fit(
-    recipe: Plan, data: Path, run: RunFolder, world: World, resume: bool, deadline: float, watch: Watch
+    recipe: Plan, data: Sequence[Path], run: RunFolder, world: World, resume: bool, deadline: float, watch: Watch
 ) -> list[Epoch]:
     optim = recipe.optim
     world.check(optim.batch_size)
     torch.manual_seed(recipe.seed)
-    lesson: Lesson = (
-        ExpressionLesson(recipe, data, world) if isinstance(recipe, Recipe) else DetectorLesson(recipe, data, world)
-    )
+    lesson: Lesson
+    if isinstance(recipe, Recipe):
+        (folder,) = data
+        lesson = ExpressionLesson(recipe, folder, world)
+    else:
+        lesson = DetectorLesson(recipe, data, world)
     net = lesson.net
     state = State(net, copy.deepcopy(net).eval().requires_grad_(False), _optimizer(net, optim), [])
 

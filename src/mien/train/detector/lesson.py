@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +11,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mien import models
 from mien.data import photographs, prepared
 from mien.data.photographs import Photograph
-from mien.detect import suppress
+from mien.detect import MienDetector, suppress
 from mien.errors import DataError
 from mien.threads import in_order
 from mien.train.detector.assign import Cells, Truth, costs
+from mien.train.detector.mistakes import find_mistakes
 from mien.train.detector.net import DetectorNet, normalised
 from mien.train.detector.precision import average_precision
 from mien.train.detector.scenes import Scene, Studio
+from mien.train.detector.start import start
 from mien.train.device import mixed_precision
 from mien.train.lesson import Step
 from mien.train.recipe import DetectorRecipe
-from mien.train.run_folder import RunFolder
 from mien.train.world import World
 
 MAX_VALIDATION_SIZE = 320
 _VALIDATION_SEED = 20131
+_EXAMINED = 800
+"""Held-out photographs at most that scenes for validation are composed around."""
 _MIN_SCORE, _MAX_FACES = 0.02, 100
+_MISTAKEN = 0.4
+"""From which score the detector in the package is wrong enough for its mistake to be learned from."""
 Batch = tuple[NDArray[np.uint8], Truth]
 
 
@@ -41,18 +47,19 @@ class DetectorLesson:
 
     measures = ("Average precision", "Loss")
 
-    def __init__(self, recipe: DetectorRecipe, file: Path, world: World) -> None:
+    def __init__(self, recipe: DetectorRecipe, files: Sequence[Path], world: World) -> None:
         self._recipe, self._world = recipe, world
-        everything = photographs.read(file)
+        everything = photographs.read(*files)
         self._train = [photograph for photograph in everything if photograph.part == "train"]
         self._held_out = photographs.held_out(everything)
         for part, rows in (("training", self._train), ("validation", self._held_out)):
             if not any(len(row.boxes) for row in rows):
-                raise DataError(f"{file} leaves no face for {part}; it should hold some dozens of photographs or more")
-        self._sha256 = photographs.file_hash(file)
-        self.net: nn.Module = DetectorNet(recipe.model)
-        if recipe.init:
-            RunFolder(Path(recipe.init)).load_best(self.net)
+                named = " and ".join(map(str, files))
+                raise DataError(f"{named} leaves no face for {part}; it should hold some dozens of photographs or more")
+        self._sha256 = photographs.file_hash(*files)
+        net = DetectorNet(recipe.model)
+        start(net, recipe, self._train)
+        self.net: nn.Module = net
         self.net.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._cells: dict[int, Cells] = {}
 
@@ -63,7 +70,9 @@ class DetectorLesson:
     def open(self) -> None:
         table, paste = self._recipe.augment, self._recipe.data.paste
         crops = prepared.load(Path(paste)).split("train").images if paste else np.empty((0, 48, 48), np.uint8)
-        self._studio = Studio(self._train, crops, table)
+        detector = MienDetector(models.load_detector(), threads=1, min_score=_MISTAKEN)
+        mistakes = find_mistakes(self._train, detector) if table.mistakes else []
+        self._studio = Studio(self._train, crops, table, mistakes)
         self._scenes = _examination(self._held_out, self._recipe)
 
     @property
@@ -133,11 +142,11 @@ class DetectorLesson:
 
 
 def _examination(held_out: list[Photograph], recipe: DetectorRecipe) -> list[Scene]:
-    """One scene around every held-out photograph, the same in every run of the same recipe."""
+    """One scene around every held-out photograph, or of many every so manieth, the same in every run of a recipe."""
     studio = Studio(held_out, np.empty((0, 48, 48), np.uint8), recipe.augment)
     size = min(MAX_VALIDATION_SIZE, max(recipe.augment.sizes))
-    seeds = (np.random.default_rng([_VALIDATION_SEED, i]) for i in range(len(held_out)))
-    return [studio.compose(i, size, rng) for i, rng in enumerate(seeds)]
+    chosen = range(0, len(held_out), -(-len(held_out) // _EXAMINED))
+    return [studio.compose(i, size, np.random.default_rng([_VALIDATION_SEED, i])) for i in chosen]
 
 
 def _truth(scenes: list[Scene]) -> Truth:
