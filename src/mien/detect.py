@@ -236,7 +236,8 @@ def blend(
     new_boxes, new_landmarks = boxes[kept], landmarks[kept]
     for n, i in enumerate(kept):
         near = overlaps(boxes[[i]], boxes)[0] >= _SAME
-        weight = scores[near] ** 2 / np.sum(scores[near] ** 2)
+        weight = np.maximum(scores[near], 1e-6) ** 2
+        weight /= weight.sum()
         new_boxes[n] = weight @ boxes[near]
         new_landmarks[n] = np.tensordot(weight, landmarks[near], 1)
     return new_boxes, scores[kept], new_landmarks
