@@ -228,7 +228,7 @@ class DetectorModelTable(_Table):
 class SceneTable(_Table):
     """How training pictures are composed out of photographs; see `mien.train.detector.scenes`."""
 
-    sizes: tuple[Annotated[int, Field(ge=64, le=1024, multiple_of=32)], ...] = (192, 224, 256, 256, 256, 320, 320, 448)
+    sizes: tuple[Annotated[int, Field(ge=64, le=1024, multiple_of=32)], ...] = (160, 192, 224, 256, 320)
     """Sides of the square training pictures, one drawn for each batch."""
     tiles: tuple[Share, ...] = (0.4, 0.35, 0.25)
     """Odds of one photograph in a picture, of 2 x 2 (mosaic, Bochkovskiy et al. 2020), of 3 x 3."""

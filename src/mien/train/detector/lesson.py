@@ -30,7 +30,7 @@ from mien.train.world import World
 
 MAX_VALIDATION_SIZE = 320
 _VALIDATION_SEED = 20131
-_EXAMINED = 800
+_EXAMINED = 400
 """Held-out photographs at most that scenes for validation are composed around."""
 _MIN_SCORE, _MAX_FACES = 0.02, 100
 _MISTAKEN = 0.4
