@@ -96,6 +96,13 @@ def test_the_interval_is_what_resampling_row_by_row_gives() -> None:
     assert metrics.bootstrap_interval(correct) == metrics.bootstrap_interval(correct)
 
 
+def test_wilsons_interval_by_hand() -> None:
+    low, high = metrics.wilson_interval(np.array([True] * 81 + [False] * 19))
+    assert (low, high) == (pytest.approx(0.7222, abs=1e-4), pytest.approx(0.8749, abs=1e-4))
+    assert metrics.wilson_interval(np.ones(10, bool)) == (pytest.approx(0.7225, abs=1e-4), 1)
+    assert metrics.wilson_interval(np.zeros(10, bool)) == (0, pytest.approx(0.2775, abs=1e-4))
+
+
 @given(st.lists(st.booleans(), min_size=1, max_size=50))
 def test_the_interval_encloses_the_accuracy(correct: list[bool]) -> None:
     low, high = metrics.bootstrap_interval(np.array(correct))
@@ -271,6 +278,7 @@ def test_nothing_gives_no_number() -> None:
         lambda: metrics.brier(empty, none),
         lambda: metrics.fit_temperature(empty, none),
         lambda: metrics.bootstrap_interval(none.astype(bool)),
+        lambda: metrics.wilson_interval(none.astype(bool)),
         lambda: metrics.macro_f1(np.zeros((3, 3), np.int64)),
         lambda: metrics.balanced_accuracy(np.zeros((3, 3), np.int64)),
         lambda: metrics.top_k(empty, none, 2),

@@ -1,10 +1,12 @@
-"""`mien evaluate --task detect`: detectors against each other on held-out photographs."""
+"""`mien evaluate --task detect`: detectors against each other on photographs that they were not trained on."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,27 +20,37 @@ if TYPE_CHECKING:
 
     from mien.data.photographs import Photograph
     from mien.evaluate.detection import Contender
-    from mien.evaluate.detection_scores import DetectionScores, Found
+    from mien.evaluate.detection_scores import DetectionReport, DetectionScores, Found
 
 MOST = 6
 """Detectors that a page has colours for."""
 
 
-def evaluate_detectors(names: list[str], data: Path, as_json: bool, target: Path | None) -> None:
-    """Measure detectors on the held-out part of a Parquet file and print what was found; into `target` scores.json and
-    detection.html are written."""
+@dataclass(frozen=True)
+class Origin:
+    """Photographs of one data set that no detector was trained on."""
+
+    name: str
+    photographs: list[Photograph]
+    sha256: str
+
+
+def evaluate_detectors(names: list[str], data: list[Path], every: int, as_json: bool, target: Path | None) -> None:
+    """Measure detectors on every so manieth photograph of each data set and print what was found; into `target`
+    scores.json and detection.html are written."""
     contenders = _contenders(names)
-    held_out = _held_out(data)
+    origins = [_origin(path, data, every) for path in data]
     if target is not None and target.exists() and not target.is_dir():
         raise DataError(f"{target} is a file; name a folder with --out")
-    scores = _measured(contenders, held_out, data)
+    report = _measured(contenders, origins)
     if as_json:
-        print(scores.model_dump_json(indent=2))
+        print(report.model_dump_json(indent=2))
     else:
-        for table in (summary_table(scores), recall_table(scores), landmark_table(scores)):
-            out.print(table)
+        for scores in report.origins:
+            for table in (summary_table(scores), recall_table(scores), landmark_table(scores)):
+                out.print(table)
     if target is not None:
-        _write(scores, held_out, target)
+        _write(report, origins, target)
 
 
 def _contenders(names: list[str]) -> list[Contender]:
@@ -66,51 +78,69 @@ def _contenders(names: list[str]) -> list[Contender]:
     return found
 
 
-def _held_out(data: Path) -> list[Photograph]:
+def _origin(path: Path, others: list[Path], every: int) -> Origin:
     from mien.data import photographs
 
-    if data.is_dir():
-        raise DataError(
-            f"{data} is a folder; detectors are measured on a Parquet file of photographs with marked faces"
-        )
-    everything = photographs.read(data)
+    if others.count(path) > 1:
+        raise typer.BadParameter(f"{path} is named twice", param_hint="--data")
+    name = path.name if [other.name for other in others].count(path.name) == 1 else str(path)
+    if path.is_dir():
+        if not (path / photographs.BOXES).exists():
+            raise DataError(
+                f"{path} is a folder without {photographs.BOXES}, the list of the faces in its pictures, with the "
+                "columns image, x1, y1, x2, y2 and, if you like, ignore"
+            )
+        everything = photographs.read_folder(path)
+        if not everything:
+            raise DataError(f"{path} holds no pictures")
+        digest = hashlib.sha256((path / photographs.BOXES).read_bytes())
+        for photograph in everything:
+            digest.update(photograph.encoded)
+        return Origin(name, everything[::every], digest.hexdigest())
+    everything = photographs.read(path)
     held_out = photographs.held_out(everything)
     if not held_out:
         raise DataError(
-            f"none of the {len(everything):,} photographs of {data} is held out; "
+            f"none of the {len(everything):,} photographs of {path} is held out; "
             f"{photographs.HELD_OUT:.0%} are, chosen by their hash, so add more"
         )
-    return held_out
+    return Origin(name, held_out[::every], photographs.file_hash(path))
 
 
-def _measured(contenders: list[Contender], held_out: list[Photograph], data: Path) -> DetectionScores:
-    from mien.data import photographs
+def _measured(contenders: list[Contender], origins: list[Origin]) -> DetectionReport:
     from mien.evaluate.detection import SPEED_RUNS, SPEED_SIZES, measure, speeds
+    from mien.evaluate.detection_scores import DetectionReport
+    from mien.provenance import provenance
 
+    found = []
     with progress("photographs") as bar:
-        task = bar.add_task("detecting", total=len(held_out))
-        scores = measure(contenders, held_out, workers=os.cpu_count() or 1, step=lambda n: bar.advance(task, n))
+        for origin in origins:
+            task = bar.add_task(f"detecting in {origin.name}", total=len(origin.photographs))
+            scores = measure(
+                contenders, origin.photographs, origin=origin.name, data_sha256=origin.sha256,
+                workers=os.cpu_count() or 1, step=partial(bar.advance, task),
+            )  # fmt: skip
+            found.append(scores)
     with progress("runs") as bar:
         task = bar.add_task("taking times", total=len(contenders) * len(SPEED_SIZES) * (SPEED_RUNS + 1))
-        times = speeds(contenders, held_out, lambda n: bar.advance(task, n))
-    return scores.model_copy(
-        update={
-            "detectors": tuple(
-                one.model_copy(update={"speed": speed}) for one, speed in zip(scores.detectors, times, strict=True)
-            ),
-            "provenance": {**scores.provenance, "data": data.name, "data_sha256": photographs.file_hash(data)},
-        }
-    )
+        times = speeds(contenders, origins[0].photographs, partial(bar.advance, task))
+    timed = [one.model_copy(update={"speed": speed}) for one, speed in zip(found[0].detectors, times, strict=True)]
+    found[0] = found[0].model_copy(update={"detectors": tuple(timed)})
+    return DetectionReport(origins=tuple(found), provenance=provenance())
 
 
-def _write(scores: DetectionScores, held_out: list[Photograph], target: Path) -> None:
+def _write(report: DetectionReport, origins: list[Origin], target: Path) -> None:
     from mien.evaluate.detection_report import galleries, pictures, render
     from mien.files import replacing
 
     with progress("pictures") as bar:
-        task = bar.add_task("drawing", total=pictures(scores))
-        page = render(scores, galleries(scores, held_out, step=lambda n: bar.advance(task, n)))
-    for name, content in (("scores.json", scores.model_dump_json(indent=2) + "\n"), ("detection.html", page)):
+        task = bar.add_task("drawing", total=sum(pictures(scores) for scores in report.origins))
+        shown = [
+            galleries(scores, origin.photographs, step=partial(bar.advance, task))
+            for scores, origin in zip(report.origins, origins, strict=True)
+        ]
+        page = render(report, shown)
+    for name, content in (("scores.json", report.model_dump_json(indent=2) + "\n"), ("detection.html", page)):
         with replacing(target / name, str(target / name)) as part:
             part.write_text(content, encoding="utf-8")
     note(f"wrote scores.json and detection.html to {target}; the page holds pictures of the data")
@@ -119,7 +149,7 @@ def _write(scores: DetectionScores, held_out: list[Photograph], target: Path) ->
 def summary_table(scores: DetectionScores) -> Table:
     """What is one number for each detector, on the plain photographs."""
     rate = round(1 / scores.false_alarms_per_image)
-    table = _table(scores, f"{scores.images:,} held-out photographs, {scores.scenes:,} without a face")
+    table = _table(scores, f"{scores.origin}: {scores.images:,} photographs, {scores.scenes:,} without a face")
     plain = [one.variants["plain"] for one in scores.detectors]
     _row(table, f"recall, 1 false alarm in {rate} images", [_percent(found.recall) for found in plain])
     intervals = [f"{100 * low:.1f} to {100 * high:.1f}" for low, high in (found.interval for found in plain)]
@@ -139,14 +169,16 @@ def summary_table(scores: DetectionScores) -> Table:
 
 def recall_table(scores: DetectionScores) -> Table:
     """Recall in every variant, the best of each row in bold."""
-    table = _by_variant(scores, "recall at the same thresholds", lambda found: _percent(found.recall), max)
+    table = _by_variant(
+        scores, f"{scores.origin}: recall at the same thresholds", lambda found: _percent(found.recall), max
+    )
     table.caption = f"faces of {scores.smallest:g} pixels and more, but where a size is named"
     return table
 
 
 def landmark_table(scores: DetectionScores) -> Table:
     """Median landmark errors in every variant, the best of each row in bold."""
-    return _by_variant(scores, "landmark error, median of the faces found", _error, min)
+    return _by_variant(scores, f"{scores.origin}: landmark error, median of the faces found", _error, min)
 
 
 def _by_variant(

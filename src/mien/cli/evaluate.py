@@ -24,10 +24,11 @@ Word = TypeVar("Word", bound=str)
 
 def evaluate(
     data: Annotated[
-        Path,
+        list[Path],
         typer.Option(
             metavar="SET",
-            help="A prepared set, made by mien data prepare; to detect, a Parquet file of marked photographs.",
+            help="A prepared set, made by mien data prepare. To detect, a Parquet file of marked photographs, whose "
+            "held-out part is used, or a folder of pictures with their boxes.csv; several are measured apart.",
         ),
     ],
     names: Annotated[
@@ -52,6 +53,9 @@ def evaluate(
     robustness: Annotated[
         bool, typer.Option("--robustness", help="Also measure under eight corruptions at five strengths each.")
     ] = False,
+    every: Annotated[
+        int, typer.Option(min=1, metavar="N", help="To detect: measure on every Nth photograph, for slow detectors.")
+    ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON instead of tables.")] = False,
     target: Annotated[
         Path | None,
@@ -76,12 +80,14 @@ def evaluate(
             raise typer.BadParameter(
                 "--split, --tta and --robustness are for expressions; leave them out", param_hint="--task"
             )
-        evaluate_detectors(names or [], data, as_json, target)
+        evaluate_detectors(names or [], data, every, as_json, target)
         return
+    if len(data) > 1 or every > 1:
+        raise typer.BadParameter("several sets and --every are for --task detect", param_hint="--data")
     if not names:
         raise typer.BadParameter("name a shipped model or an .onnx file", param_hint="MODEL...")
     loaded = {_unique(name, names, i): models.load(name) for i, name in enumerate(names)}
-    found, compared = _measure(loaded, data, split, _known("--tta", tta, _TTA), robustness)
+    found, compared = _measure(loaded, data[0], split, _known("--tta", tta, _TTA), robustness)
     if as_json:
         _print_json(found, compared)
     else:

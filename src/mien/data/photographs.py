@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import DataError, MissingExtraError
+from mien.errors import DataError, MissingExtraError, reason
 
 Part = Literal["train", "validation"]
 
@@ -96,6 +97,52 @@ def _read(path: Path) -> list[Photograph]:
     if not found:
         raise DataError(f"{path} holds no photographs")
     return found
+
+
+BOXES = "boxes.csv"
+_CORNERS = ("x1", "y1", "x2", "y2")
+_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def read_folder(folder: Path) -> list[Photograph]:
+    """All pictures of a folder, in the order of their names, with the boxes that its `boxes.csv` gives them.
+
+    That file has the columns image, x1, y1, x2, y2 in pixels, a line for each face, and ignore where it likes: 1 makes
+    of the box one that is neither face nor background. Pictures without a line hold no face; landmarks are not known.
+    Raises DataError, with the line, where it is anything else.
+    """
+    boxes: dict[str, list[list[float]]] = {path.name: [] for path in sorted(folder.iterdir()) if _is_picture(path)}
+    ignore: dict[str, list[list[float]]] = {name: [] for name in boxes}
+    listed = folder / BOXES
+    try:
+        with listed.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {listed}: {reason(error)}") from None
+    if rows and (missing := [name for name in ("image", *_CORNERS) if name not in rows[0]]):
+        raise DataError(f"{listed} should have the columns image, x1, y1, x2, y2; it lacks {', '.join(missing)}")
+    for line, row in enumerate(rows, 2):
+        if row["image"] not in boxes:
+            raise DataError(f"{listed}:{line}: there is no picture {row['image']!r} in {folder}")
+        try:
+            box = [float(row[name]) for name in _CORNERS]
+        except (TypeError, ValueError):
+            box = []
+        if not (np.isfinite(box).all() and box and box[0] < box[2] and box[1] < box[3]):
+            raise DataError(f"{listed}:{line}: x1, y1, x2, y2 should be four numbers with x1 < x2 and y1 < y2")
+        (ignore if (row.get("ignore") or "0") not in ("0", "false") else boxes)[row["image"]].append(box)
+    return [
+        Photograph(
+            (folder / name).read_bytes(), np.array(found, np.float32).reshape(-1, 4),
+            np.full((len(found), 5, 2), np.nan, np.float32), np.array(ignore[name], np.float32).reshape(-1, 4),
+            "", f"{folder.name}/{name}",
+        )
+        for name, found in boxes.items()
+    ]  # fmt: skip
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in _PICTURES
 
 
 def held_out(everything: Sequence[Photograph]) -> list[Photograph]:
