@@ -33,8 +33,8 @@ _VALIDATION_SEED = 20131
 _EXAMINED = 400
 """Held-out photographs at most that scenes for validation are composed around."""
 _MIN_SCORE, _MAX_FACES = 0.02, 100
-_MISTAKEN = 0.4
-"""From which score the detector in the package is wrong enough for its mistake to be learned from."""
+_MINED, _MISTAKEN = 4000, 0.4
+"""Photographs at most that are searched for mistakes to learn from, and the least score of such a mistake."""
 Batch = tuple[NDArray[np.uint8], Truth]
 
 
@@ -70,8 +70,7 @@ class DetectorLesson:
     def open(self) -> None:
         table, paste = self._recipe.augment, self._recipe.data.paste
         crops = prepared.load(Path(paste)).split("train").images if paste else np.empty((0, 48, 48), np.uint8)
-        detector = MienDetector(models.load_detector(), threads=1, min_score=_MISTAKEN)
-        mistakes = find_mistakes(self._train, detector) if table.mistakes else []
+        mistakes = _mistakes(self._train) if table.mistakes else []
         self._studio = Studio(self._train, crops, table, mistakes)
         self._scenes = _examination(self._held_out, self._recipe)
 
@@ -139,6 +138,13 @@ class DetectorLesson:
         if size not in self._cells:
             self._cells[size] = Cells.of(size, size, self._world.device)
         return self._cells[size]
+
+
+def _mistakes(photographs: list[Photograph]) -> list[tuple[int, NDArray[np.float32]]]:
+    """Those of the detector in the package, in some thousand of the photographs."""
+    chosen = range(0, len(photographs), -(-len(photographs) // _MINED))
+    detector = MienDetector(models.load_detector(), threads=1, min_score=_MISTAKEN)
+    return [(chosen[i], box) for i, box in find_mistakes([photographs[i] for i in chosen], detector)]
 
 
 def _examination(held_out: list[Photograph], recipe: DetectorRecipe) -> list[Scene]:
