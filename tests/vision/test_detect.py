@@ -50,6 +50,17 @@ def test_a_network_finds_the_face_at_any_size(network: Detector, astronaut: NDAr
     check_astronaut(network, image, scale)
 
 
+@pytest.mark.parametrize("margin", [-6, 0, 25])
+def test_a_soft_face_that_fills_the_picture_is_found(astronaut: NDArray[np.uint8], margin: int) -> None:
+    """Enlarged nine times: the face is as high as the picture, or higher by 12 of its 100 pixels."""
+    left, top, right, bottom = 175 - margin, 60 - margin, 275 + margin, 175 + margin
+    image = cv2.resize(astronaut[top:bottom, left:right], None, fx=9, fy=9, interpolation=cv2.INTER_LINEAR)
+    faces = load_detector("mien", threads=1).detect(np.asarray(image, np.uint8))
+    assert len(faces) == 1
+    eyes = (np.array([[203, 104], [247, 104]]) - (left, top)) * 9
+    assert np.abs(faces.landmarks[0, :2] - eyes).max() < 9 * 8
+
+
 @pytest.mark.parametrize("degrees", [15, -30, 45])
 def test_a_network_finds_a_tilted_face(network: Detector, astronaut: NDArray[np.uint8], degrees: float) -> None:
     turn = cv2.getRotationMatrix2D(FACE, degrees, 1)

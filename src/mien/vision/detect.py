@@ -27,6 +27,10 @@ LONG_SIDE = 640
 _SEEN, _SAME = 0.15, 0.6
 """From which score a cell's answer has a say in the face, and how far it must overlap its best one."""
 
+_GLANCE, _LARGE = 128, 0.2
+"""The long side of the picture in a second look, which finds faces larger than the network has ever seen at full size,
+and the least side of such a face, as a share of the picture's long side: smaller ones the first look places better."""
+
 
 class Detector(Protocol):
     """What the analyzer needs of a detector."""
@@ -47,7 +51,7 @@ class MienDetector:
     name = "mien"
 
     def __init__(
-        self, model: DetectorModel, threads: int | None = None, min_score: float | None = None, overlap: float = 0.4,
+        self, model: DetectorModel, threads: int | None = None, min_score: float | None = None, overlap: float = 0.3,
         long_side: int = LONG_SIDE,
     ) -> None:  # fmt: skip
         self._session = Session(model.weights, model.card.name, threads)
@@ -56,12 +60,25 @@ class MienDetector:
         self._overlap, self._long_side = overlap, long_side
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:
-        small, back = _reduce(image, self._long_side)
+        boxes, scores, landmarks = self._look(image, self._long_side)
+        height, width = image.shape[:2]
+        if max(height, width) > _GLANCE:
+            again, sure, points = self._look(image, _GLANCE)
+            large = areas(again) >= (_LARGE * max(height, width)) ** 2
+            boxes, scores = np.concatenate([boxes, again[large]]), np.concatenate([scores, sure[large]])
+            landmarks = np.concatenate([landmarks, points[large]])
+        boxes, scores, landmarks = blend(boxes, scores, landmarks, self.min_score, self._overlap)
+        return Faces(boxes, scores, landmarks, width=width, height=height, detector=self.name)
+
+    def _look(
+        self, image: NDArray[np.uint8], long_side: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Boxes, scores and landmarks of the cells that see something in the picture reduced to that long side, in the
+        pixels of the picture."""
+        small, back = _reduce(image, long_side)
         scores, boxes, landmarks = (output[0] for output in self._session.run(small[None]))
         seen = scores >= min(self.min_score, _SEEN)
-        boxes, scores, landmarks = blend(boxes[seen], scores[seen], landmarks[seen], self.min_score, self._overlap)
-        height, width = image.shape[:2]
-        return Faces(boxes * np.tile(back, 2), scores, landmarks * back, width=width, height=height, detector=self.name)
+        return boxes[seen] * np.tile(back, 2), scores[seen], landmarks[seen] * back
 
 
 class YuNet:
@@ -224,7 +241,8 @@ def blend(
     new_boxes, new_landmarks = boxes[kept], landmarks[kept]
     for n, i in enumerate(kept):
         near = overlaps(boxes[[i]], boxes)[0] >= _SAME
-        weight = scores[near] ** 2 / np.sum(scores[near] ** 2)
+        weight = np.maximum(scores[near], 1e-6) ** 2
+        weight /= weight.sum()
         new_boxes[n] = weight @ boxes[near]
         new_landmarks[n] = np.tensordot(weight, landmarks[near], 1)
     return new_boxes, scores[kept], new_landmarks
