@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +39,33 @@ def astronaut() -> NDArray[np.uint8]:
     from skimage import data
 
     return np.array(data.astronaut(), np.uint8)
+
+
+@pytest.fixture
+def web() -> Iterator[Callable[..., str]]:
+    """Starts a web server on this machine that answers every request with the same content; gives its URL."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(content: bytes, kind: str, status: int = 200) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture(scope="session")

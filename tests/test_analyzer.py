@@ -83,3 +83,43 @@ def test_analysis_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_list_is_read_together(analyzer: mien.Analyzer, astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(astronaut).save(path)
+    found = analyzer.analyze([path, astronaut, path.read_bytes(), Image.open(path), np.zeros((64, 64), np.uint8)])
+    assert [faces.labels() for faces in found] == [["happy"]] * 4 + [[]]
+    assert [faces.source for faces in found] == [str(path), "", "", "", ""]
+    assert analyzer.analyze([]) == []
+    with pytest.raises(InputError, match="nowhere"):
+        analyzer.analyze([path, tmp_path / "nowhere.png"])
+
+
+def test_the_picture_is_kept_for_drawing(analyzer: mien.Analyzer, astronaut: NDArray[np.uint8]) -> None:
+    faces = analyzer.analyze(astronaut[..., ::-1], color="bgr")
+    assert faces.image is not None
+    np.testing.assert_array_equal(faces.image, astronaut)
+    assert (faces.draw() != astronaut).any()
+    assert "data:image/jpeg" in faces._repr_html_()
+    assert analyzer.analyze(astronaut, keep_image=False).image is None
+    assert analyzer.analyze([astronaut])[0].image is None
+
+
+def test_small_and_faint_faces_are_left_out(astronaut: NDArray[np.uint8]) -> None:
+    (face,) = mien.load().analyze(astronaut)
+    side = float(np.sqrt((face.box[2] - face.box[0]) * (face.box[3] - face.box[1])))
+    assert len(mien.load(min_size=side - 1).analyze(astronaut)) == 1
+    assert len(mien.load(min_size=side + 1).analyze(astronaut)) == 0
+    assert len(mien.load(min_score=face.score + 0.01).analyze(astronaut)) == 0
+    assert len(mien.load(min_score=0.01).analyze(astronaut)) >= 1
+    for options in ({"min_score": 2}, {"min_size": -1}, {"threads": 0}):
+        with pytest.raises(InputError, match="should be"):
+            mien.load(**options)  # type: ignore[arg-type]
+
+
+def test_crops_are_checked(analyzer: mien.Analyzer) -> None:
+    assert analyzer.classify(np.zeros((0, 48, 48), np.uint8)).shape == (0, 7)
+    for crops in (np.zeros((48, 48), np.uint8), np.zeros((2, 48, 48), np.float32), np.zeros((2, 0, 48), np.uint8), "x"):
+        with pytest.raises(InputError, match="crops should be"):
+            analyzer.classify(crops)  # type: ignore[arg-type]

@@ -132,3 +132,25 @@ def test_the_demo_film(tmp_path: Path) -> None:
             assert 3 not in faces.ids
         else:
             assert set(faces.ids.tolist()) <= {0, 3}
+
+
+def test_arrays_are_pushed_with_their_times(analyzer: mien.Analyzer, astronaut: NDArray[np.uint8]) -> None:
+    stream = analyzer.stream(fps=10, color="bgr")
+    image = astronaut[..., ::-1]
+    pushed = [stream.push(image), stream.push(image), stream.push(image, 0.5), stream.push(image, time=2)]
+    assert [(faces.frame, faces.time) for faces in pushed] == [(0, 0.0), (1, 0.1), (2, 0.5), (3, 2.0)]
+    assert [faces.label for faces in pushed] == ["happy"] * 4
+    with pytest.raises(InputError, match="time should be 0 seconds or more, not nan"):
+        stream.push(image, float("nan"))
+    with pytest.raises(InputError, match=r"not \(3,\) uint8"):
+        stream.push(np.zeros(3, np.uint8))
+    assert [faces.time for faces in analyzer.stream([image] * 3, fps=2, color="bgr")] == [0, 0.5, 1]
+
+
+def test_a_stream_is_read_once(analyzer: mien.Analyzer, film: Path) -> None:
+    stream = analyzer.stream(film, every=30)
+    assert len(list(stream)) == 2
+    with pytest.raises(InputError, match="has been read already"):
+        list(stream)
+    with pytest.raises(InputError, match="workers should be a whole number from 1 on, not 0"):
+        analyzer.stream(film, workers=0)

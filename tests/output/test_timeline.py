@@ -213,3 +213,8 @@ def test_where_it_cannot_be_written(party: Timeline, tmp_path: Path) -> None:
 def test_clock() -> None:
     assert [clock(5, 30), clock(2.5, 30), clock(65, 300), clock(3725, 7200)] == ["5 s", "2.5 s", "1:05", "1:02:05"]
     assert clock(65.25, 300, 1) == "1:05.2"
+
+
+def test_a_timeline_is_of_one_source(party: Timeline) -> None:
+    with pytest.raises(InputError, match="a timeline is of one source"):
+        party.add(Faces.none(source="another.mp4"))

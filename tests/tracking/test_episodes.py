@@ -160,3 +160,16 @@ def test_what_cannot_have_episodes_is_refused() -> None:
         EpisodeFinder().update(faces.replace(probs=None))
     with pytest.raises(ValueError, match="0 < leave <= enter <= 1"):
         EpisodeFinder(enter=0.3, leave=0.5)
+
+
+def test_another_source_has_people_of_its_own() -> None:
+    finder = EpisodeFinder()
+    found = []
+    for source in ("a.mp4", "b.mp4"):
+        for k in range(10):
+            found += finder.update(frame(k / 10, {1: {"happy": 0.9}}).replace(source=source))
+    found += finder.close()
+    assert [(one.source, one.onset, one.offset, one.frames) for one in found] == [
+        ("a.mp4", 0, 0.9, 10),
+        ("b.mp4", 0, 0.9, 10),
+    ]

@@ -16,10 +16,15 @@ MAX_GAP = 1.0
 """Seconds for which somebody unseen is still expected back; after that the track has ended."""
 
 START_SCORE = 0.7
-"""Faces of this detector score and above are followed from their first frame, and are matched first."""
+"""Faces of this detector score and above are matched first."""
 
+_CONFIRMED, _CONFIRMED_SECONDS = 3, 0.4
+"""Sightings after which somebody who appears within a shot is confirmed, and the time between two that does as well:
+what a detector takes for a face in one frame is seldom there in the next (as `min_hits` of SORT, Bewley et al. 2016)."""
 _START_EVIDENCE = 1.5
-"""Fainter faces are followed once the scores of their sightings, frame after frame, add up to this."""
+"""Faint faces are confirmed no sooner than the scores of their sightings add up to this."""
+_PATIENCE = 0.2
+"""Seconds for which somebody not yet confirmed may be missed."""
 
 # The motion model. Lengths are in sizes of the face (the square root of its box's area), sizes in their logarithms.
 _JITTER, _SIZE_JITTER = 0.07, 0.08
@@ -84,12 +89,18 @@ class _Track:
 
     def __init__(self, seen: _Sightings, face: int, time: float) -> None:
         self.id = 0  # until there is evidence enough
-        self.evidence = float(seen.scores[face])
-        self.last_seen = time
+        self.evidence, self.sightings = float(seen.scores[face]), 1
+        self.first_seen = self.last_seen = time
         self.center, self.velocity = seen.centers[face], np.zeros(2)
         self.covariance = np.diag([_JITTER**2, _START_SPEED**2])
         self.log_size, self.size_variance = float(seen.log_sizes[face]), _SIZE_JITTER**2
         self.look = None if seen.looks is None else seen.looks[face]
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it was seen often enough, or long enough, to be somebody."""
+        seconds = self.last_seen - self.first_seen
+        return self.sightings >= _CONFIRMED or (self.sightings > 1 and seconds >= _CONFIRMED_SECONDS)
 
     def predict(self, dt: float) -> None:
         """Move on by `dt` seconds, under white-noise acceleration (Bar-Shalom, Li & Kirubarajan 2001, ch. 6.2)."""
@@ -138,6 +149,7 @@ class _Track:
             look = old + (1 - np.exp((self.last_seen - time) / _LOOK_TIME)) * (seen.looks[face] - old)
             self.look = look / max(float(np.linalg.norm(look)), 1e-6)
         self.evidence += float(seen.scores[face])
+        self.sightings += 1
         self.last_seen = time
 
 
@@ -168,11 +180,12 @@ class Tracker:
         self._tracks: list[_Track] = []
         self._time = 0.0
         self._last_id = 0
+        self._begun = False
         self._size = (0, 0)
 
     def update(self, faces: Faces, cut: bool = False, looks: NDArray[np.float32] | None = None) -> Faces:
-        """The faces of the next frame with their `ids`: from 1 up, never used twice; 0 for a faint face that is
-        not followed, or not yet.
+        """The faces of the next frame with their `ids`: from 1 up, never used twice; 0 for a face that is not confirmed
+        yet. Those in the first frame of a shot are confirmed at once unless they are faint.
 
         `cut` says that this frame begins another shot; `looks` are unit vectors `(n, d)`, as from `appearance`.
         Raises ValueError when there is not one look per face.
@@ -180,7 +193,9 @@ class Tracker:
         if looks is not None and (looks.ndim != 2 or len(looks) != len(faces)):
             raise ValueError(f"looks should have shape ({len(faces)}, d), not {looks.shape}")
         dt, self._time = faces.time - self._time, faces.time
-        if cut or dt < 0 or not self._fits(faces.width, faces.height):
+        begins = cut or dt < 0 or not self._fits(faces.width, faces.height) or not self._begun
+        self._begun = True
+        if begins:
             self._tracks = []
         for track in self._tracks:
             track.predict(dt)
@@ -199,7 +214,11 @@ class Tracker:
                 owners[face] = _Track(seen, face, faces.time)
                 self._tracks.append(owners[face])
             track = owners[face]
-            if not track.id and (faces.scores[face] >= self.start_score or track.evidence >= _START_EVIDENCE):
+            if (
+                not track.id
+                and (begins or track.confirmed)
+                and (faces.scores[face] >= self.start_score or track.evidence >= _START_EVIDENCE)
+            ):
                 self._last_id += 1
                 track.id = self._last_id
         return faces.replace(ids=[owners[face].id for face in range(len(faces))])
@@ -232,4 +251,4 @@ class Tracker:
 
     def _goes_on(self, track: _Track) -> bool:
         missing = self._time - track.last_seen
-        return missing == 0 or (track.id > 0 and missing <= self.max_gap)
+        return missing <= (self.max_gap if track.id else min(_PATIENCE, self.max_gap))
