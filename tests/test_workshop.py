@@ -213,8 +213,28 @@ def test_evaluate_returns_scores_or_a_comparison(model: Exported, data: Path, tm
         mien.evaluate(model.weights, data, tta="miror")
     with pytest.raises(DataError, match="leave them out to measure detectors"):
         mien.evaluate([], data, task="detect", robustness=True)
-    with pytest.raises(DataError, match="is a folder; detectors are measured on a Parquet file"):
+    with pytest.raises(DataError, match=r"is a folder without boxes\.csv"):
         mien.evaluate(["haar"], data, task="detect")
+    with pytest.raises(DataError, match="every should be 1 or more, not 0"):
+        mien.evaluate(["haar"], data, task="detect", every=0)
+    with pytest.raises(DataError, match="name a data set"):
+        mien.evaluate(["haar"], [], task="detect")
+
+
+def test_only_detectors_take_several_sets(model: Exported, run: TrainingRun, data: Path, tmp_path: Path) -> None:
+    several, sentence = [data, tmp_path], "an expression network takes one prepared set, not 2; only detectors"
+    with pytest.raises(DataError, match=sentence):
+        mien.train(small_recipe(), several, out=tmp_path / "run", device="cpu")
+    with pytest.raises(DataError, match=sentence):
+        mien.export(run.folder, several)
+    with pytest.raises(DataError, match=sentence):
+        mien.evaluate(model.weights, several)  # type: ignore[call-overload]
+    with pytest.raises(DataError, match="every is for detectors"):
+        mien.evaluate(model.weights, data, every=2)  # type: ignore[call-overload]
+    done = command("train", "tiny", "--data", data, "--data", tmp_path, "--out", tmp_path / "run")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert sentence in done.err
+    assert not (tmp_path / "run").exists()
 
 
 def test_report_returns_its_path(model: Exported, run: TrainingRun, data: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from warnings import warn
 from mien.errors import DataError, MienError, MissingExtraError, ModelError, RecipeError, did_you_mean
 
 if TYPE_CHECKING:
-    from mien.evaluation.detection.scores import DetectionScores
+    from mien.evaluation.detection.scores import DetectionReport
     from mien.evaluation.expression.compare import Comparison
     from mien.evaluation.expression.scores import Scores
     from mien.training.detector.export import ExportedDetector
@@ -90,7 +90,7 @@ def at_majority(line: Epoch, majority: tuple[str, float] | None) -> bool:
     return majority is not None and line.validation_accuracy <= majority[1] + 1e-6
 
 
-def majority_rate(recipe: Plan, data: AnyPath) -> tuple[str, float] | None:
+def majority_rate(recipe: Plan, data: AnyPath | Sequence[AnyPath]) -> tuple[str, float] | None:
     """The most frequent label of the split that `recipe` validates on and its share, 0..1; None for a detector."""
     from mien.data.prepared import load_counts
     from mien.labels import split
@@ -98,21 +98,21 @@ def majority_rate(recipe: Plan, data: AnyPath) -> tuple[str, float] | None:
 
     if not isinstance(recipe, Recipe):
         return None
-    counts = load_counts(Path(data))[split(recipe.data.validation_split)]
+    counts = load_counts(_single(_paths(data)))[split(recipe.data.validation_split)]
     label, most = max(counts.items(), key=lambda entry: entry[1])
     return (label, most / sum(counts.values())) if most else None
 
 
 def train(
-    recipe: AnyPath | Plan, data: AnyPath, *, out: AnyPath | None = None,
+    recipe: AnyPath | Plan, data: AnyPath | Sequence[AnyPath], *, out: AnyPath | None = None,
     set: Mapping[str, Any] | Iterable[str] = (),
     resume: bool = False, minutes: float | None = None, device: str = "auto", threads: int | None = None,
     progress: EpochProgress | None = None, note: Note = _warn,
 ) -> TrainingRun:  # fmt: skip
     """Train a network as a recipe says: a shipped one by name, or the path of a .toml.
 
-    `data` is a prepared set, for a detector a Parquet file of photographs; `out` the run folder (runs/NAME). `set`
-    changes the recipe, as `{"optim.epochs": 20}` or `["optim.epochs=20"]`. `resume` goes on with the run in the folder.
+    `data` is a prepared set, for a detector a Parquet file of photographs or several; `out` the run folder (runs/NAME).
+    `set` changes the recipe, as `{"optim.epochs": 20}` or `["optim.epochs=20"]`. `resume` goes on with the run there.
     `minutes` stops before the epoch that would take longer. `device` is auto (the first there is of cuda, mps, cpu) or
     one of these; `threads` is the number of CPU threads (torch's own choice). `progress` is called every few steps with
     the epoch from 1, the images done in it, the images in it and None, and after each epoch with its line in place of
@@ -136,19 +136,20 @@ def train(
         raise RecipeError("settings change a recipe that is named; this one is resolved already")
     else:
         plan = recipe
-    folder, data = Path(out) if out else Path("runs") / plan.name, Path(data)
+    folder, files = Path(out) if out else Path("runs") / plan.name, _paths(data)
     run, chosen = RunFolder(folder), find_device(device)
     if isinstance(plan, Recipe):
-        sentences = [few_images_note(load_counts(data)["test"], "test")]
+        prepared_set = _single(files)
+        sentences = [few_images_note(load_counts(prepared_set)["test"], "test")]
         if not resume:
-            sentences.insert(0, head_note(plan, load_labels(data)))
+            sentences.insert(0, head_note(plan, load_labels(prepared_set)))
         for sentence in filter(None, sentences):
             note(sentence)
-    majority = majority_rate(plan, data)
+    majority = majority_rate(plan, files)
     before = len(run.history()) if run.checkpoint.exists() else 0
     epochs = fit(
-        plan, data, folder, device=chosen, threads=threads, resume=resume, minutes=inf if minutes is None else minutes,
-        progress=progress or (lambda epoch, done, of, line: None),
+        plan, files, folder, device=chosen, threads=threads, resume=resume,
+        minutes=inf if minutes is None else minutes, progress=progress or (lambda epoch, done, of, line: None),
     )  # fmt: skip
     result = TrainingRun(folder, plan, tuple(epochs), len(epochs) - before, run.finished, majority)
     if result.best and majority and not result.learned:
@@ -171,22 +172,25 @@ def evaluate(
 ) -> Comparison: ...  # fmt: skip
 @overload
 def evaluate(
-    models: AnyPath | Sequence[AnyPath], data: AnyPath, *, task: Literal["detect"], split: str = ..., tta: str = ...,
-    robustness: bool = ..., out: AnyPath | None = ..., progress: Progress = ..., note: Note = ...,
-) -> DetectionScores: ...  # fmt: skip
+    models: AnyPath | Sequence[AnyPath], data: AnyPath | Sequence[AnyPath], *, task: Literal["detect"],
+    split: str = ..., tta: str = ..., robustness: bool = ..., every: int = ..., out: AnyPath | None = ...,
+    progress: Progress = ..., note: Note = ...,
+) -> DetectionReport: ...  # fmt: skip
 def evaluate(
-    models: AnyPath | Sequence[AnyPath], data: AnyPath, *, task: str = "expression", split: str = "validation",
-    tta: str = "none", robustness: bool = False, out: AnyPath | None = None, progress: Progress = _silent,
-    note: Note = _warn,
-) -> Scores | Comparison | DetectionScores:  # fmt: skip
+    models: AnyPath | Sequence[AnyPath], data: AnyPath | Sequence[AnyPath], *, task: str = "expression",
+    split: str = "validation", tta: str = "none", robustness: bool = False, every: int = 1, out: AnyPath | None = None,
+    progress: Progress = _silent, note: Note = warn,
+) -> Scores | Comparison | DetectionReport:  # fmt: skip
     """Measure a model (Scores) or a list of models on the same images (Comparison); choose on validation, keep test.
 
     `models` are names of shipped ones or paths of .onnx files, `data` a prepared set. `tta` averages test-time
     augmentations: none, mirror or crops. `robustness` also measures under eight corruptions at five strengths. Into
     the folder `out` go scores.json, confusion.png and reliability.png, of several models in a folder for each.
 
-    With `task="detect"` the models are detectors (an empty list: all that can be had), `data` is a Parquet file of
-    photographs with marked faces, and DetectionScores are returned. Raises DataError, ModelError or FetchError.
+    With `task="detect"` the models are detectors (an empty list: all that can be had), and a DetectionReport is
+    returned. `data` is then one data set or several, measured one by one: a Parquet file of photographs with marked
+    faces, whose held-out part is used, or a folder of pictures with its boxes.csv. `every` takes every Nth photograph
+    of each, for slow detectors. Raises DataError, ModelError or FetchError.
     """
     names = [str(name) for name in ([models] if isinstance(models, str | Path) else models)]
     target = None if out is None else Path(out)
@@ -195,17 +199,22 @@ def evaluate(
 
         if split != "validation" or tta != "none" or robustness:
             raise DataError("split, tta and robustness are for expressions; leave them out to measure detectors")
-        return measure_detectors(names, Path(data), target, progress, note)
+        if every < 1:
+            raise DataError(f"every should be 1 or more, not {every}")
+        return measure_detectors(names, _paths(data), every, target, progress, note)
     from mien import models as shelf
     from mien.evaluation.expression.measure import measure, save_scores
     from mien.evaluation.expression.report import few_images
     from mien.evaluation.expression.scores import TTA_WORDS
 
+    if every != 1:
+        raise DataError("every is for detectors; leave it out to measure expressions")
     if not names:
         raise ModelError("name a model to measure: a shipped one, or the path of an .onnx file")
+    folder = _single(_paths(data))
     loaded = {_unique(names, i): shelf.load(name) for i, name in enumerate(names)}
     views = _one_of("tta", tta, tuple(TTA_WORDS))
-    found = measure(loaded, Path(data), split, views, robustness, progress)
+    found = measure(loaded, folder, split, views, robustness, progress)
     if sentence := few_images(found.scores[0]):
         note(sentence)
     if target is not None:
@@ -214,11 +223,12 @@ def evaluate(
 
 
 def export(
-    runs: AnyPath | Sequence[AnyPath], data: AnyPath, *, out: AnyPath | None = None, name: str | None = None,
-    balance: float = 0.0, adjust: Mapping[str, float] | None = None, int8: bool = False, progress: Progress = _silent,
+    runs: AnyPath | Sequence[AnyPath], data: AnyPath | Sequence[AnyPath], *, out: AnyPath | None = None,
+    name: str | None = None, balance: float = 0.0, adjust: Mapping[str, float] | None = None, int8: bool = False,
+    progress: Progress = _silent,
 ) -> Exported | ExportedDetector:  # fmt: skip
     """Write a run's best network, or the mean of several runs', as ONNX with its card, compared with torch and
-    calibrated on the validation split of `data`, which it was trained on.
+    calibrated on the validation split of `data`, which it was trained on (a detector perhaps on several files).
 
     `out` is the .onnx file (RUN/NAME.onnx), `name` the model's name (of `out`, else of the recipe). `balance`, 0..1,
     raises rare labels: log-odds gain log(1 / share in training) times it. `adjust` adds nats to the log-odds of labels.
@@ -235,6 +245,7 @@ def export(
     folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     if not folders:
         raise ModelError("name a run to export")
+    files = _paths(data)
     if not 0 <= balance <= 1:
         raise ModelError(f"balance should be 0 to 1, not {balance:g}")
     for label, nats in (adjust or {}).items():
@@ -251,9 +262,10 @@ def export(
         progress(stage, 0, None)
 
     if isinstance(plan, DetectorRecipe):
-        return export_detector(folders[0], Path(data), target, name, tell)
-    made = export_runs(folders, Path(data), target, name, tell, balance, adjust or {})
-    return replace(made, int8=export_int8(made.weights, Path(data), plan, tell)) if int8 else made
+        return export_detector(folders[0], files, target, name, tell)
+    prepared_set = _single(files)
+    made = export_runs(folders, prepared_set, target, name, tell, balance, adjust or {})
+    return replace(made, int8=export_int8(made.weights, prepared_set, plan, tell)) if int8 else made
 
 
 def report(
@@ -287,6 +299,20 @@ def report(
     with replacing(target, str(target)) as part:
         part.write_text(render(given.runs, measured), encoding="utf-8")
     return target
+
+
+def _paths(data: AnyPath | Sequence[AnyPath]) -> list[Path]:
+    """The data sets given, one or several."""
+    if paths := [Path(path) for path in ([data] if isinstance(data, str | Path) else data)]:
+        return paths
+    raise DataError("name a data set")
+
+
+def _single(paths: Sequence[Path]) -> Path:
+    """The one data set of an expression network."""
+    if len(paths) > 1:
+        raise DataError(f"an expression network takes one prepared set, not {len(paths)}; only detectors take several")
+    return paths[0]
 
 
 def _one_of(name: str, value: str, valid: tuple[Word, ...]) -> Word:

@@ -95,8 +95,8 @@ def test_labels_of_few_test_images_are_told_before_training(command: list[str], 
     data = striped(70)
     splits = data.splits.copy()
     splits[:14] = "test"
-    saved(tmp_path / "few", replace(data, splits=splits.astype("<U10")))
-    done = mien(*command, "--data", tmp_path / "few", "--set", "optim.epochs=1")
+    saved(tmp_path / "set", replace(data, splits=splits.astype("<U10")))
+    done = mien(*command, "--set", "optim.epochs=1")
     assert done.code == 0, done
     assert done.err.startswith("note: few test images (2 of angry, 2 of disgust")
 

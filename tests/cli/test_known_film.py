@@ -85,21 +85,18 @@ class Watched:
         return [(label, a, b) for label, a, b in cut if b > a]
 
 
-@pytest.fixture(scope="module", params=["haar", "mien", "yunet"])
+SET = ROOT / "sets" / "fer2013"
+
+
+@pytest.fixture(scope="module", params=["haar", "mien", *(["FER2013's faces"] if SET.exists() else [])])
 def watched(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Watched:
-    """The film, watched by the command: every other frame with Haar, all with the package's own detector, and all with
-    YuNet where its file is beside the checkout, then with FER2013's faces where a prepared set is in it."""
-    weights, data = ROOT.parent / "shared" / "models" / "yunet_n_dynamic.onnx", ROOT / "sets" / "fer2013"
-    folder = tmp_path_factory.mktemp(request.param)
+    """The film, watched by the command: every other frame with Haar, all with the package's own detector, which
+    also sees one with FER2013's faces where a prepared set is in the checkout."""
+    folder = tmp_path_factory.mktemp("haar" if request.param == "haar" else "mien")
     film, table, told, page = (folder / name for name in ("film.mp4", "faces.csv", "episodes.json", "timeline.html"))
-    faces, every = None, 2 if request.param == "haar" else 1
-    if request.param != "yunet":
-        analyzer, chosen = mien.load(detector=request.param), ["--detector", request.param]
-    elif weights.exists():
-        analyzer, chosen = mien.load(detector_weights=weights), ["--detector-weights", str(weights)]
-        faces = prepared.load(data) if data.exists() else None
-    else:
-        pytest.skip("needs YuNet's file beside the checkout")
+    every, detector = (2, "haar") if request.param == "haar" else (1, "mien")
+    analyzer, chosen = mien.load(detector=detector), ["--detector", detector]
+    faces = None if request.param in ("haar", "mien") else prepared.load(SET)
     sys.path.append(str(ROOT / "scripts"))
     make_film: Callable[..., dict[str, Any]] = importlib.import_module("make_test_film").make_film
     truth = make_film(film, [analyzer], faces, size=(640, 360))

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from marked import BOX, LANDMARKS, SCENE, marked, write_photographs
 from numpy.typing import NDArray
 
+from mien.data import photographs
 from mien.errors import DataError, ModelError
 from mien.evaluation.detection import run as detection
 from mien.evaluation.detection.match import FALSE, NEITHER, Judged, Tally, judge, landmark_error, match
+from mien.evaluation.detection.parts import parts
 from mien.evaluation.detection.run import FALSE_ALARMS, contender, measure
-from mien.evaluation.detection.scores import DetectionScores
+from mien.evaluation.detection.scores import DetectionReport, DetectionScores
 from mien.evaluation.detection.views import (
     CANVAS,
     PLAIN,
@@ -124,7 +126,7 @@ def tally(found: list[float], false: list[float], images: int) -> Tally:
     """All of it in the first of so many pictures."""
     one = Judged(
         np.zeros((len(found), 4), np.float32), np.array(found, np.float32), np.zeros(len(found), np.float32),
-        np.array(false, np.float32), np.zeros((len(false), 4), np.float32),
+        np.arange(len(found), dtype=np.float32), np.array(false, np.float32), np.zeros((len(false), 4), np.float32),
     )  # fmt: skip
     nothing = judge(faces([], []), view([]))
     return Tally.of([(0, one), *((i, nothing) for i in range(1, images))])
@@ -159,14 +161,14 @@ def test_turned_boxes_enclose_turned_ellipses(degrees: float, width: float, heig
 def test_sizes_and_tilts_are_as_named(astronaut: NDArray[np.uint8]) -> None:
     photograph = marked(astronaut, [BOX], [LANDMARKS])
     for variant, shown in zip(VARIANTS, views(photograph, [], VARIANTS), strict=True):
-        if variant.name == "128 px":
-            assert shown is None  # the face has 100 and is not enlarged
+        if variant.name in ("128 px", "500 px", "640 px"):
+            assert shown is None  # the face has 100, which is not enlarged for 128 and fourfold at most for others
             continue
         assert shown is not None
         if variant.group == "plain":
             np.testing.assert_array_equal(shown.pixels, astronaut if variant == PLAIN else astronaut[:, ::-1])
             continue
-        assert shown.pixels.shape == (CANVAS, CANVAS, 3)
+        assert shown.pixels.shape == (variant.canvas, variant.canvas, 3)
         assert shown.counted.all()
         if variant.size is not None:
             assert face_sizes(shown.boxes)[0] == pytest.approx(variant.size, rel=0.02)
@@ -244,7 +246,11 @@ def test_the_cascade_is_measured(astronaut: NDArray[np.uint8]) -> None:
     assert sum(steps) == 2
     (haar,) = scores.detectors
     assert (scores.images, scores.scenes, scores.false_alarms_per_image) == (2, 1, FALSE_ALARMS)
-    assert [(v.name, v.images, v.faces) for v in scores.variants] == [("plain", 2, 1), ("64 px", 1, 1), ("90°", 1, 1)]
+    assert [(v.name, v.images, v.faces) for v in scores.variants] == [
+        ("plain", 2, 1), ("yaw under 30°", 2, 1), ("yaw 30 to 60°", 2, 0), ("yaw above 60°", 2, 0), ("64 px", 1, 1),
+        ("90°", 1, 1),
+    ]  # fmt: skip
+    assert haar.variants["yaw under 30°"].recall == 1
     plain = haar.variants["plain"]
     assert (plain.recall, plain.false_alarms, plain.default_recall, plain.default_false_alarms) == (1, 0, 1, 0)
     assert plain.landmark_error is not None
@@ -296,11 +302,12 @@ def test_the_command(astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
     arguments = ("evaluate", "haar", "--task", "detect", "--data", tmp_path / "photographs.parquet")
     done = mien(*arguments, "--json", "--out", tmp_path / "scores")
     assert done.code == 0, done.err
-    scores = DetectionScores.model_validate_json(done.out)
+    report = DetectionReport.model_validate_json(done.out)
+    (scores,) = report.origins
     assert json.loads((tmp_path / "scores" / "scores.json").read_text()) == json.loads(done.out)
     assert (scores.images, scores.scenes) == (2, 1)
-    assert scores.provenance["data_sha256"] == sha256
-    assert "--task detect" in scores.provenance["command"]
+    assert (scores.origin, scores.data_sha256) == ("photographs.parquet", sha256)
+    assert "--task detect" in report.provenance["command"]
     (haar,) = scores.detectors
     assert haar.variants["plain"].default_recall == 1
     assert [(s.width, s.height) for s in haar.speed] == [(160, 120), (320, 240)]
@@ -308,7 +315,7 @@ def test_the_command(astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
     assert {v.name for v in scores.variants if v.group == "kind"} == {"portrait photographs", "scene photographs"}
     page = (tmp_path / "scores" / "detection.html").read_text()
     assert page.count('<figure class="sight') == len(haar.misses) + len(haar.false_alarms)
-    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page)
     assert "http" not in page
     assert sha256 in page
 
@@ -332,17 +339,104 @@ def test_the_command_refuses_in_one_sentence(astronaut: NDArray[np.uint8], tmp_p
         ((*detect, data, "haar", "haar"), 1, "named twice"),
         ((*detect, data, "haar", "--tta", "mirror"), 1, "are for expressions"),
         ((*detect, data, "haar", "--split", "test"), 1, "are for expressions"),
-        ((*detect, tmp_path, "haar"), 1, "is a folder"),
+        ((*detect, tmp_path, "haar"), 1, "is a folder without boxes.csv"),
+        ((*detect, data, "--data", data, "haar"), 1, "named twice"),
         ((*detect, data, "haar", "--out", data), 1, "is a file"),
         ((*detect, tmp_path / "no.parquet", "haar"), 1, "cannot be read as Parquet"),
         ((*detect, tmp_path / "none.parquet", "haar"), 1, "cannot be read as Parquet"),
         (("evaluate", "haar", "--task", "detekt", "--data", data), 1, "did you mean 'detect'"),
         (("evaluate", "--data", data), 1, "name a model to measure"),
+        (("evaluate", "base", "--data", data, "--data", tmp_path), 1, "takes one prepared set, not 2"),
+        (("evaluate", "base", "--data", data, "--every", 2), 1, "every is for detectors"),
     ):
         done = mien(*arguments)
         assert done.code == code, done.err
         assert words in re.sub(r"[\s│]+", " ", done.err), done.err
         assert "Traceback" not in done.err
+
+
+def write_folder(folder: Path, astronaut: NDArray[np.uint8]) -> None:
+    """A picture with a face and a doubtful region, and one without either."""
+    folder.mkdir()
+    x1, y1, x2, y2 = SCENE
+    for name, pixels in (("face.png", astronaut), ("scene.png", astronaut[y1:y2, x1:x2])):
+        cv2.imwrite(str(folder / name), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    lines = ["image,x1,y1,x2,y2,ignore", f"face.png,{','.join(map(str, BOX))},", "face.png,0,0,30,40,1"]
+    (folder / "boxes.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.usefixtures("two_small_sizes")
+def test_each_origin_is_measured_by_itself(astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
+    write_photographs(tmp_path / "photographs.parquet", astronaut)
+    write_folder(tmp_path / "mine", astronaut)
+    arguments = ("evaluate", "haar", "--task", "detect", "--data", tmp_path / "photographs.parquet")
+    done = mien(*arguments, "--data", tmp_path / "mine", "--out", tmp_path / "scores")
+    assert done.code == 0, done.err
+    assert "mine: 2 photographs, 1 without a face" in re.sub(r"\s+", " ", done.out)
+    report = DetectionReport.model_validate_json((tmp_path / "scores" / "scores.json").read_text())
+    marked_ones, mine = report.origins
+    assert (marked_ones.origin, mine.origin, mine.images, mine.scenes) == ("photographs.parquet", "mine", 2, 1)
+    (haar,) = mine.detectors
+    assert haar.variants["plain"].recall == 1
+    assert haar.variants["plain"].landmark_error is None, "the folder has none marked"
+    assert "30°" not in haar.variants, "nobody knows how the head stands"
+    assert haar.speed == ()
+    page = (tmp_path / "scores" / "detection.html").read_text()
+    assert page.count('<section id="origin-') == 2
+    done = mien(*arguments, "--every", 2, "--json")
+    assert DetectionReport.model_validate_json(done.out).origins[0].images == 1
+
+
+def test_a_folder_of_pictures_is_read_and_refused(astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
+    write_folder(tmp_path / "mine", astronaut)
+    face, scene = photographs.read_folder(tmp_path / "mine")
+    np.testing.assert_array_equal(face.boxes, np.array([BOX], np.float32))
+    np.testing.assert_array_equal(face.ignore, [[0, 0, 30, 40]])
+    assert np.isnan(face.landmarks).all()
+    assert face.landmarks.shape == (1, 5, 2)
+    assert (len(scene.boxes), scene.source, scene.pixels().shape) == (0, "mine/scene.png", (252, 300, 3))
+    for text, words in (
+        ("image,x1,y1,x2\nface.png,1,2,3\n", "lacks y2"),
+        ("image,x1,y1,x2,y2\nother.png,1,2,3,4\n", r":2: there is no picture 'other.png'"),
+        ("image,x1,y1,x2,y2\nface.png,1,2,3,4\nface.png,5,2,3,4\n", r":3: x1, y1, x2, y2 should be four numbers"),
+        ("image,x1,y1,x2,y2\nface.png,1,2,3\n", r":2: x1, y1, x2, y2 should be four numbers"),
+    ):
+        (tmp_path / "mine" / "boxes.csv").write_text(text)
+        with pytest.raises(DataError, match=words):
+            photographs.read_folder(tmp_path / "mine")
+
+
+def test_large_and_soft_faces_are_enlarged_and_cut_ones_cut(astronaut: NDArray[np.uint8]) -> None:
+    photograph = marked(astronaut, [BOX], [LANDMARKS])
+    names = ("350 px", "soft 350 px", "soft 640 px", "64 px", "cut by the border", "grey", "JPEG 20")
+    shown = {}
+    for name, one in zip(names, views(photograph, [], [BY_NAME[name] for name in names]), strict=True):
+        assert one is not None
+        assert one.counted.all()
+        shown[name] = one
+
+    def detail(name: str) -> float:
+        return float(np.abs(np.diff(shown[name].pixels.astype(float), axis=1)).mean())
+
+    assert detail("soft 350 px") < 0.9 * detail("350 px")
+    assert shown["soft 640 px"].boxes[0, 3] - shown["soft 640 px"].boxes[0, 1] > 640, "higher than the picture"
+    x1, y1, x2, y2 = cut = shown["cut by the border"].boxes[0]
+    inside = np.clip(cut, 0, CANVAS)
+    assert np.prod(inside[2:] - inside[:2]) / ((x2 - x1) * (y2 - y1)) == pytest.approx(0.65, abs=0.03)
+    assert np.ptp(shown["grey"].pixels, axis=2).max() == 0
+    assert 0 < np.abs(shown["JPEG 20"].pixels.astype(int) - shown["64 px"].pixels).mean() < 12
+
+
+def test_parts_of_the_plain_photographs(astronaut: NDArray[np.uint8]) -> None:
+    alone, crowd = marked(astronaut, [BOX]), marked(astronaut, [BOX] * 5)
+    found = {part.name: list(part.rows) for part in parts([PLAIN, BY_NAME["64 px"]], [alone, crowd])}
+    assert found["plain"] == [0, 1]
+    assert found["5 faces and more"] == [1]
+    names = [part.name for part in parts([PLAIN], [alone])]
+    assert names == ["plain", "yaw under 30°", "yaw 30 to 60°", "yaw above 60°"]
+    turned = tally([0.9, 0.8, -1], [0.5], 10).turned(1, 3)
+    assert turned.found.tolist() == pytest.approx([0.8, -1])
+    assert (turned.images, len(turned.false)) == (10, 1)
 
 
 def test_photographs_that_are_all_for_training_are_refused(tmp_path: Path) -> None:

@@ -21,17 +21,21 @@ from mien.data.photographs import Photograph
 from mien.errors import DataError, ModelError
 from mien.models import load_detector
 from mien.training.detector.assignment import Cells, Truth, assign, costs
-from mien.training.detector.export import prove_parity, to_onnx
+from mien.training.detector.export import Deployed, prove_parity, to_onnx
+from mien.training.detector.mistakes import find_mistakes
 from mien.training.detector.net import DetectorNet
 from mien.training.detector.precision import Result, average_precision, score_at_false_alarms
 from mien.training.detector.scenes import Studio
+from mien.training.detector.start import start, unfold
 from mien.training.fit import fit
 from mien.training.recipe import DetectorRecipe, SceneTable
 from mien.training.run_folder import RunFolder
 from mien.vision.detect import MienDetector
+from mien.vision.detect import load_detector as load_named
 
 PLAIN = {
-    "tiles": [1, 1, 1], "paste": 0, "occlude": 0, "grey": 0, "dark": 0, "blur": 0, "noise": 0, "jpeg": 0,
+    "tiles": [1, 1, 1], "paste": 0, "frames": 0, "mistakes": 0, "soft": 0, "occlude": 0, "grey": 0, "dark": 0,
+    "blur": 0, "noise": 0, "jpeg": 0,
 }  # fmt: skip
 DOTS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]])
 MIRRORED = [1, 0, 2, 4, 3]
@@ -134,6 +138,58 @@ def test_pasted_faces_have_boxes_but_no_landmarks() -> None:
             x, y = ((box[:2] + box[2:]) / 2).astype(int)
             corner = scene.image[0, 0].astype(int)
             assert scene.image[y, x].astype(int).sum() > corner.sum(), "the face is brighter than the wall"
+
+
+def test_a_crop_fills_a_tile_and_its_face_lies_in_the_middle() -> None:
+    empty, crop = marked(np.full((200, 200, 3), 90, np.uint8)), np.full((1, 48, 48), 200, np.uint8)
+    studio = Studio([empty], crop, SceneTable.model_validate(PLAIN | {"tiles": [1], "frames": 1}))
+    for seed in range(8):
+        scene = studio.compose(0, 128, np.random.default_rng(seed))
+        assert np.ptp(scene.image, axis=(0, 1)).max() <= 1, "nothing else is seen"
+        ((x1, y1, x2, y2),) = scene.boxes
+        assert x1 < 64 < x2 and y1 < 64 < y2
+        assert y2 - y1 > 0.8 * 128
+        assert np.isnan(scene.landmarks).all()
+
+
+def test_mistakes_are_shown_near_the_middle_and_are_no_faces() -> None:
+    pixels = np.full((300, 300, 3), 40, np.uint8)
+    pixels[200:240, 30:70] = (0, 255, 0)
+    mistake = (0, np.array([30, 200, 70, 240], np.float32))
+    table = SceneTable.model_validate(PLAIN | {"tiles": [1], "mistakes": 1, "close": 1})
+    studio = Studio([marked(pixels)], np.empty((0, 48, 48), np.uint8), table, [mistake])
+    for seed in range(8):
+        scene = studio.compose(0, 128, np.random.default_rng(seed))
+        green = (scene.image[..., 1] > scene.image[..., 0].astype(int) + 50).mean()
+        assert green > 0.04, "a third of the side or more, half of it in the picture"
+        assert not len(scene.boxes)
+
+
+def test_hard_negatives_are_detections_where_no_face_is(astronaut: NDArray[np.uint8]) -> None:
+    detector = load_named("mien", threads=1)
+    unmarked, known = marked(astronaut), marked(astronaut, [BOX], [LANDMARKS])
+    doubtful = marked(astronaut, ignore=[BOX])
+    found = find_mistakes([known, unmarked, doubtful], detector)
+    assert {index for index, _ in found} == {1}
+    for _, box in found:
+        assert np.abs(box - BOX).max() < 25
+
+
+def test_turned_faces_are_drawn_more_often(astronaut: NDArray[np.uint8]) -> None:
+    """Two faces side by side: the right one is in the dark, and its nose stands far aside."""
+    right = np.array([512, 0])
+    aside = np.array(LANDMARKS) + right
+    aside[2] += (30, 0)
+    boxes = [BOX, np.array(BOX) + np.tile(right, 2)]
+    pair = marked(np.concatenate([astronaut, astronaut // 4], 1), boxes, [LANDMARKS, aside])
+
+    def dark_scenes(turned: float) -> int:
+        table = SceneTable.model_validate(PLAIN | {"tiles": [1], "close": 1, "turned": turned})
+        studio = Studio([pair], np.empty((0, 48, 48), np.uint8), table)
+        scenes = (studio.compose(0, 96, np.random.default_rng(seed)) for seed in range(60))
+        return sum(bool(scene.image.mean() < 60) for scene in scenes)
+
+    assert dark_scenes(50) > dark_scenes(1) + 10
 
 
 def test_what_is_cut_or_tiny_is_ignored(astronaut: NDArray[np.uint8]) -> None:
@@ -273,6 +329,28 @@ def test_photographs_are_read_and_refused(album: Path, tmp_path: Path) -> None:
         replace(marked(np.zeros((4, 4, 3), np.uint8)), encoded=b"no").pixels()
 
 
+def test_several_files_are_one_collection(album: Path, tmp_path: Path) -> None:
+    import polars as pl
+
+    pl.read_parquet(album)[:7].write_parquet(tmp_path / "more.parquet")
+    assert len(photographs.read(album, tmp_path / "more.parquet")) == len(photographs.read(album)) + 7
+    assert photographs.file_hash(album) != photographs.file_hash(album, tmp_path / "more.parquet")
+
+
+def test_yaws_of_faces() -> None:
+    frontal = np.array(LANDMARKS, np.float32)
+    three_quarter, profile = frontal.copy(), frontal.copy()
+    three_quarter[2] += (12, 0)
+    profile[:] = [[50, 40], [56, 40], [76, 60], [60, 80], [62, 80]]
+    found = photographs.yaws(np.stack([frontal, three_quarter, profile]))
+    assert found[0] < 10
+    assert 30 < found[1] < 60
+    assert found[2] > 60
+    turned = np.stack([frontal, profile]) @ np.array([[0, 1], [-1, 0]], np.float32)
+    np.testing.assert_allclose(photographs.yaws(turned), found[[0, 2]], atol=0.01)
+    assert photographs.yaws(np.empty((0, 5, 2), np.float32)).shape == (0,)
+
+
 @pytest.fixture(scope="module")
 def learned(album: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     run = RunFolder(tmp_path_factory.mktemp("runs") / "whole")
@@ -325,16 +403,40 @@ def test_the_file_takes_any_size_and_computes_what_torch_does(astronaut: NDArray
         prove_parity(net, weights, pictures)
 
 
+def test_an_exported_detector_can_be_trained_on(astronaut: NDArray[np.uint8]) -> None:
+    """With the normalisations put back it answers as the file does, also with the statistics of the batch itself."""
+    model = load_detector()
+    picture = np.asarray(cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA), np.uint8)
+    pictures = np.stack([picture, picture[:, ::-1], picture[::-1]])
+    net = DetectorNet(DetectorRecipe(task="detect", name="x").model)
+    unfold(net, model.weights, pictures)
+    assert prove_parity(net, model.weights, [marked(picture), marked(picture[:, ::-1])]) < 0.01
+    deployed = Deployed(net.train())
+    with torch.no_grad():
+        scores, boxes, _ = deployed(torch.from_numpy(pictures))
+    best = int(scores[0].argmax())
+    assert scores[0, best] > 0.7
+    assert np.abs(boxes[0, best].numpy() - np.array(BOX) / 2).max() < 8
+    recipe = DetectorRecipe.model_validate(small_recipe().model_dump() | {"init": "mien"})
+    with pytest.raises(ModelError, match="another network"):
+        start(DetectorNet(recipe.model), recipe, [marked(picture)])
+
+
 def test_the_command_trains_and_exports_one(album: Path, tmp_path: Path, astronaut: NDArray[np.uint8]) -> None:
-    folder, file = tmp_path / "run", tmp_path / "eyes.onnx"
+    import polars as pl
+
+    folder, file, more = tmp_path / "run", tmp_path / "eyes.onnx", tmp_path / "more.parquet"
+    pl.read_parquet(album)[:7].write_parquet(more)
+    both = ("--data", album, "--data", more)
     options = ["optim.epochs=2", "optim.batch_size=16", "optim.warmup_epochs=0", "augment.sizes=[96]", "data.paste="]
     settings = [word for option in options for word in ("--set", option)]
-    done = mien("train", "detector", "--data", album, "--out", folder, *settings)
+    done = mien("train", "detector", *both, "--out", folder, *settings)
     assert done.code == 0, done
-    assert "mien export" in done.out
-    done = mien("export", folder, "--data", album, "--out", file)
+    assert f"mien export {folder} --data {album} --data {more}\n" in done.out
+    done = mien("export", folder, *both, "--out", file)
     assert done.code == 0, done
     assert "least score" in done.out
+    assert f"--data {album} --data {more} --task detect" in done.out
     assert file.stat().st_size < 600_000
     model = load_detector(file)
     assert (model.card.name, model.card.parameters) == ("eyes", 116109)
@@ -343,10 +445,13 @@ def test_the_command_trains_and_exports_one(album: Path, tmp_path: Path, astrona
     done = mien("evaluate", file, "--data", album)
     assert done.code == 1
     assert "card of" in done.err
-    assert mien("export", folder, "--data", album, "--int8").code == 1
+    assert mien("export", folder, *both, "--int8").code == 1
     other = tmp_path / "other.parquet"
     other.write_bytes(album.read_bytes())
-    done = mien("export", folder, "--data", other, "--out", tmp_path / "again.onnx")
+    done = mien("export", folder, "--data", other, "--data", more, "--out", tmp_path / "again.onnx")
     assert done.code == 0, "only the content counts"
+    done = mien("export", folder, "--data", album)
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "was trained on other photographs" in done.err
     done = mien("export", folder, "--data", tmp_path / "none.parquet")
     assert (done.code, done.err.count("\n")) == (1, 1)

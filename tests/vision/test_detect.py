@@ -6,13 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mien import models
 from mien.errors import ModelError
-from mien.vision.detect import Detector, Haar, YuNet, load_detector, suppress
+from mien.vision.detect import Detector, Haar, YuNet, load_detector
 
 FACE = (224, 120)
 """Where the astronaut's face is in scikit-image's picture."""
@@ -48,6 +46,17 @@ def test_haar_finds_the_face(astronaut: NDArray[np.uint8]) -> None:
 def test_a_network_finds_the_face_at_any_size(network: Detector, astronaut: NDArray[np.uint8], scale: float) -> None:
     image = np.asarray(cv2.resize(astronaut, None, fx=scale, fy=scale), np.uint8)
     check_astronaut(network, image, scale)
+
+
+@pytest.mark.parametrize("margin", [-6, 0, 25])
+def test_a_soft_face_that_fills_the_picture_is_found(astronaut: NDArray[np.uint8], margin: int) -> None:
+    """Enlarged nine times: the face is as high as the picture, or higher by 12 of its 100 pixels."""
+    left, top, right, bottom = 175 - margin, 60 - margin, 275 + margin, 175 + margin
+    image = cv2.resize(astronaut[top:bottom, left:right], None, fx=9, fy=9, interpolation=cv2.INTER_LINEAR)
+    faces = load_detector("mien", threads=1).detect(np.asarray(image, np.uint8))
+    assert len(faces) == 1
+    eyes = (np.array([[203, 104], [247, 104]]) - (left, top)) * 9
+    assert np.abs(faces.landmarks[0, :2] - eyes).max() < 9 * 8
 
 
 @pytest.mark.parametrize("degrees", [15, -30, 45])
@@ -93,28 +102,6 @@ def test_threads_share_a_detector(network: Detector, astronaut: NDArray[np.uint8
         with ThreadPoolExecutor(4) as pool:
             results = list(pool.map(detector.detect, [astronaut] * 8))
         assert all(np.array_equal(r.boxes, results[0].boxes) for r in results)
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.floats(0.1, 0.9))
-def test_suppression_keeps_the_best_and_no_overlap(seed: int, n: int, overlap: float) -> None:
-    rng = np.random.default_rng(seed)
-    corner = rng.uniform(0, 100, (n, 2))
-    boxes = np.concatenate([corner, corner + rng.uniform(1, 50, (n, 2))], 1).astype(np.float32)
-    scores = rng.random(n).astype(np.float32)
-    kept = suppress(boxes, scores, overlap)
-    assert (np.diff(scores[kept]) <= 0).all()
-
-    def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-        shared = np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0))
-        return float(shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared))
-
-    for i in range(n):
-        overlaps = [iou(boxes[i], boxes[k]) for k in kept if k != i]
-        if i in kept:
-            assert all(value <= overlap + 1e-5 for value in overlaps)
-        else:
-            better = [iou(boxes[i], boxes[k]) for k in kept if scores[k] >= scores[i]]
-            assert max(better) > overlap - 1e-5
 
 
 def test_wrong_names_and_files_are_refused(tmp_path: Path, tiny_model: Path) -> None:

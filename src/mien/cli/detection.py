@@ -1,4 +1,4 @@
-"""`mien evaluate --task detect`: detectors against each other on held-out photographs."""
+"""`mien evaluate --task detect`: detectors against each other on photographs that they were not trained on."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from mien.cli.console import out
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mien.evaluation.detection.scores import DetectionScores, Found
+    from mien.evaluation.detection.scores import DetectionReport, DetectionScores, Found
 
 
-def print_scores(scores: DetectionScores, as_json: bool) -> None:
-    """Print scores as tables, or as JSON."""
+def print_report(report: DetectionReport, as_json: bool) -> None:
+    """Print scores as tables, origin by origin, or as JSON."""
     if as_json:
-        print(scores.model_dump_json(indent=2))
+        print(report.model_dump_json(indent=2))
     else:
-        for table in (summary_table(scores), recall_table(scores), landmark_table(scores)):
-            out.print(table)
+        for scores in report.origins:
+            for table in (summary_table(scores), recall_table(scores), landmark_table(scores)):
+                out.print(table)
 
 
 def summary_table(scores: DetectionScores) -> Table:
     """What is one number for each detector, on the plain photographs."""
     rate = round(1 / scores.false_alarms_per_image)
-    table = _table(scores, f"{scores.images:,} held-out photographs, {scores.scenes:,} without a face")
+    table = _table(scores, f"{scores.origin}: {scores.images:,} photographs, {scores.scenes:,} without a face")
     plain = [one.variants["plain"] for one in scores.detectors]
     _row(table, f"recall, 1 false alarm in {rate} images", [_percent(found.recall) for found in plain])
     intervals = [f"{100 * low:.1f} to {100 * high:.1f}" for low, high in (found.interval for found in plain)]
@@ -45,14 +46,16 @@ def summary_table(scores: DetectionScores) -> Table:
 
 def recall_table(scores: DetectionScores) -> Table:
     """Recall in every variant, the best of each row in bold."""
-    table = _by_variant(scores, "recall at the same thresholds", lambda found: _percent(found.recall), max)
+    table = _by_variant(
+        scores, f"{scores.origin}: recall at the same thresholds", lambda found: _percent(found.recall), max
+    )
     table.caption = f"faces of {scores.smallest:g} pixels and more, but where a size is named"
     return table
 
 
 def landmark_table(scores: DetectionScores) -> Table:
     """Median landmark errors in every variant, the best of each row in bold."""
-    return _by_variant(scores, "landmark error, median of the faces found", _error, min)
+    return _by_variant(scores, f"{scores.origin}: landmark error, median of the faces found", _error, min)
 
 
 def _by_variant(

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 def evaluate(
     data: Annotated[
-        Path,
+        list[Path],
         typer.Option(
             metavar="SET",
-            help="A prepared set, made by mien data prepare; to detect, a Parquet file of marked photographs.",
+            help="A prepared set, made by mien data prepare. To detect, a Parquet file of marked photographs, whose "
+            "held-out part is used, or a folder of pictures with their boxes.csv; several are measured apart.",
         ),
     ],
     names: Annotated[
@@ -45,6 +46,9 @@ def evaluate(
     robustness: Annotated[
         bool, typer.Option("--robustness", help="Also measure under eight corruptions at five strengths each.")
     ] = False,
+    every: Annotated[
+        int, typer.Option(min=1, metavar="N", help="To detect: measure on every Nth photograph, for slow detectors.")
+    ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON instead of tables.")] = False,
     target: Annotated[
         Path | None,
@@ -64,20 +68,20 @@ def evaluate(
     from mien import workshop
 
     if task == "detect":
-        from mien.cli.detection import print_scores
+        from mien.cli.detection import print_report
 
         with stages() as progress:
-            scores = workshop.evaluate(
-                names or [], data, task="detect", split=split, tta=tta, robustness=robustness, out=target,
+            report = workshop.evaluate(
+                names or [], data, task="detect", split=split, tta=tta, robustness=robustness, every=every, out=target,
                 progress=progress, note=note,
             )  # fmt: skip
-        print_scores(scores, as_json)
+        print_report(report, as_json)
         if target is not None:
             note(f"wrote scores.json and detection.html to {target}; the page holds pictures of the data")
         return
     with stages() as progress:
         found = workshop.evaluate(
-            names or [], data, task=task, split=split, tta=tta, robustness=robustness, out=target,  # type: ignore[call-overload]
+            names or [], data, task=task, split=split, tta=tta, robustness=robustness, every=every, out=target,  # type: ignore[call-overload]
             progress=progress, note=note,
         )  # fmt: skip
     if as_json:

@@ -35,7 +35,10 @@ _HEADER = "epoch  size      lr  train loss     acc  valid loss     acc     best 
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe (base, finetune...) or the path of a .toml.")],
-    data: Annotated[Path, typer.Option(help="The prepared set; made by: mien data prepare.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(help="The prepared set, made by mien data prepare; for a detector a Parquet file, or several."),
+    ],
     folder: Annotated[Path | None, typer.Option("--out", help="The run folder.", show_default="runs/NAME")] = None,
     settings: Annotated[
         list[str] | None,
@@ -82,7 +85,7 @@ def train(
         _say("best", f"{top.validation_accuracy:.2%} validation accuracy in epoch {top.epoch} of {len(result.epochs)}")
     _say("weights", result.weights)
     _say("curves", result.curves)
-    _say("next", shlex.join(["mien", "export", str(run.path), "--data", str(data)]))
+    _say("next", shlex.join(["mien", "export", str(run.path), *_as_typed(data)]))
 
 
 def export(
@@ -90,7 +93,9 @@ def export(
         list[Path],
         typer.Argument(metavar="RUN...", help="A run folder of mien train; of several the weights are averaged."),
     ],
-    data: Annotated[Path, typer.Option(help="The prepared set that the run was trained on.")],
+    data: Annotated[
+        list[Path], typer.Option(help="What the run was trained on: a prepared set, or a detector's Parquet files.")
+    ],
     target: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.onnx", help="The model.", show_default="RUN/NAME.onnx")
     ] = None,
@@ -124,7 +129,7 @@ def export(
         )  # fmt: skip
     _print_exported(made)
     measure = ["--task", "detect"] if isinstance(made.card, DetectorCard) else ["--split", "test"]
-    _say("next", shlex.join(["mien", "evaluate", str(made.weights), "--data", str(data), *measure]))
+    _say("next", shlex.join(["mien", "evaluate", str(made.weights), *_as_typed(data), *measure]))
 
 
 def _adjustment(text: str) -> tuple[str, float]:
@@ -137,6 +142,11 @@ def _adjustment(text: str) -> tuple[str, float]:
     if not equals or not isfinite(value):
         raise typer.BadParameter(f"{text!r} should be a label and a number, such as fear=0.3", param_hint="--adjust")
     return label, value
+
+
+def _as_typed(data: list[Path]) -> list[str]:
+    """The options that name these data sets."""
+    return [word for path in data for word in ("--data", str(path))]
 
 
 def _print_exported(made: Exported | ExportedDetector) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import DataError, MissingExtraError
+from mien.errors import DataError, MissingExtraError, reason
 
 Part = Literal["train", "validation"]
 
@@ -21,6 +22,9 @@ HELD_OUT = 0.15
 
 MIRRORED_ORDER = [1, 0, 2, 4, 3]
 """Of the landmarks of a mirrored face: its right eye has become the left one."""
+
+_NOSE = 0.42
+"""How far the nose stands out, as a share of the distance from the eyes to the mouth."""
 
 _COLUMNS = ("image", "faces", "landmarks", "ignore")
 
@@ -59,12 +63,16 @@ class Photograph:
         return np.asarray(image, np.uint8)
 
 
-def read(path: Path) -> list[Photograph]:
-    """All photographs of a Parquet file with the columns `image` (bytes), `faces` (lists of x1, y1, x2, y2 in
+def read(*paths: Path) -> list[Photograph]:
+    """All photographs of Parquet files with the columns `image` (bytes), `faces` (lists of x1, y1, x2, y2 in
     pixels), `landmarks` (for every face five x, y, flat or nested), `ignore` (boxes) and, if it likes, `kind`.
 
-    Raises DataError, with the row, where the file is anything else.
+    Raises DataError, with the row, where a file is anything else.
     """
+    return [photograph for path in paths for photograph in _read(path)]
+
+
+def _read(path: Path) -> list[Photograph]:
     try:
         import polars as pl
     except ImportError:
@@ -91,15 +99,79 @@ def read(path: Path) -> list[Photograph]:
     return found
 
 
+BOXES = "boxes.csv"
+_CORNERS = ("x1", "y1", "x2", "y2")
+_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def read_folder(folder: Path) -> list[Photograph]:
+    """All pictures of a folder, in the order of their names, with the boxes that its `boxes.csv` gives them.
+
+    That file has the columns image, x1, y1, x2, y2 in pixels, a line for each face, and ignore where it likes: 1 makes
+    of the box one that is neither face nor background. Pictures without a line hold no face; landmarks are not known.
+    Raises DataError, with the line, where it is anything else.
+    """
+    boxes: dict[str, list[list[float]]] = {path.name: [] for path in sorted(folder.iterdir()) if _is_picture(path)}
+    ignore: dict[str, list[list[float]]] = {name: [] for name in boxes}
+    listed = folder / BOXES
+    try:
+        with listed.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {listed}: {reason(error)}") from None
+    if rows and (missing := [name for name in ("image", *_CORNERS) if name not in rows[0]]):
+        raise DataError(f"{listed} should have the columns image, x1, y1, x2, y2; it lacks {', '.join(missing)}")
+    for line, row in enumerate(rows, 2):
+        if row["image"] not in boxes:
+            raise DataError(f"{listed}:{line}: there is no picture {row['image']!r} in {folder}")
+        try:
+            box = [float(row[name]) for name in _CORNERS]
+        except (TypeError, ValueError):
+            box = []
+        if not (np.isfinite(box).all() and box and box[0] < box[2] and box[1] < box[3]):
+            raise DataError(f"{listed}:{line}: x1, y1, x2, y2 should be four numbers with x1 < x2 and y1 < y2")
+        (ignore if (row.get("ignore") or "0") not in ("0", "false") else boxes)[row["image"]].append(box)
+    return [
+        Photograph(
+            (folder / name).read_bytes(), np.array(found, np.float32).reshape(-1, 4),
+            np.full((len(found), 5, 2), np.nan, np.float32), np.array(ignore[name], np.float32).reshape(-1, 4),
+            "", f"{folder.name}/{name}",
+        )
+        for name, found in boxes.items()
+    ]  # fmt: skip
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in _PICTURES
+
+
 def held_out(everything: Sequence[Photograph]) -> list[Photograph]:
     """Those that no detector is trained on."""
     return [photograph for photograph in everything if photograph.part == "validation"]
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of the file, which a run and its scores name as their data."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def yaws(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """By how many degrees (n,) faces are turned aside, 0 to 90, estimated from their landmarks (n, 5, 2).
+
+    The nose stands out from the line between the middles of the eyes and of the mouth by two fifths of their
+    distance, so a head turned by y shows it aside by sin(y) times that. The eyes' own distance, the usual measure of a
+    face, vanishes in a profile.
+    """
+    eyes, mouth = landmarks[:, :2].mean(1), landmarks[:, 3:].mean(1)
+    axis = mouth - eyes
+    length = np.maximum(np.linalg.norm(axis, axis=1), 1e-6)
+    nose = landmarks[:, 2] - eyes
+    aside = np.abs(axis[:, 0] * nose[:, 1] - axis[:, 1] * nose[:, 0]) / length**2
+    return np.asarray(np.degrees(np.arcsin(np.minimum(aside / _NOSE, 1))), np.float32)
+
+
+def file_hash(*paths: Path) -> str:
+    """SHA-256 of the file, which a run and its scores name as their data; of several, that of their hashes in turn."""
+    digests = []
+    for path in paths:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _boxes(source: str, name: str, value: Sequence[Any] | None) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Measures face detectors, given by name, on the held-out photographs of a file, and writes what was found."""
+"""Measures face detectors, given by name, on photographs of one or several origins, and writes what was found."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mien.data import photographs
-from mien.data.photographs import Photograph
 from mien.errors import DataError, FetchError
+from mien.evaluation.detection.origins import Origin, read_origins
 from mien.evaluation.detection.report import galleries, pictures, render
 from mien.evaluation.detection.run import SPEED_RUNS, SPEED_SIZES, Contender, contender, measure, speeds
-from mien.evaluation.detection.scores import DetectionScores
+from mien.evaluation.detection.scores import DetectionReport
 from mien.files import replacing
+from mien.provenance import provenance
 from mien.vision.detect import DETECTORS
 
 MOST = 6
@@ -22,37 +22,47 @@ Progress = Callable[[str, int, int | None], object]
 
 
 def measure_detectors(
-    names: Sequence[str], data: Path, out: Path | None, progress: Progress, note: Callable[[str], object]
-) -> DetectionScores:
-    """Scores of the detectors named, or of all that can be had, on the held-out part of the Parquet file `data`.
+    names: Sequence[str], data: Sequence[Path], every: int, out: Path | None, progress: Progress,
+    note: Callable[[str], object],
+) -> DetectionReport:  # fmt: skip
+    """Scores of the detectors named, or of all that can be had, on every Nth photograph of each data set by itself; see
+    `read_origins`.
 
     scores.json and detection.html are written into the folder `out`. `progress` is called with a stage in words, what
     is done of it, and how much it is; `note` with the detectors that are left out. Raises MienError where a detector or
     the photographs cannot be had.
     """
     contenders = _contenders(names, note)
-    held_out = _held_out(data)
+    origins = read_origins(data, every)
     if out is not None and out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file; choose a folder for the scores")
-    found = measure(
-        contenders, held_out, workers=os.cpu_count() or 1, step=_counter(progress, "detecting", len(held_out))
-    )
+    found = [
+        measure(
+            contenders, origin.photographs, origin=origin.name, data_sha256=origin.sha256,
+            workers=os.cpu_count() or 1,
+            step=_counter(progress, f"detecting in {origin.name}", len(origin.photographs)),
+        )
+        for origin in origins
+    ]  # fmt: skip
     runs = len(contenders) * len(SPEED_SIZES) * (SPEED_RUNS + 1)
-    times = speeds(contenders, held_out, _counter(progress, "taking times", runs))
-    detectors = zip(found.detectors, times, strict=True)
-    scores = found.model_copy(
-        update={
-            "detectors": tuple(one.model_copy(update={"speed": speed}) for one, speed in detectors),
-            "provenance": {**found.provenance, "data": data.name, "data_sha256": photographs.file_hash(data)},
-        }
-    )
+    times = speeds(contenders, origins[0].photographs, _counter(progress, "taking times", runs))
+    timed = [one.model_copy(update={"speed": speed}) for one, speed in zip(found[0].detectors, times, strict=True)]
+    found[0] = found[0].model_copy(update={"detectors": tuple(timed)})
+    report = DetectionReport(origins=tuple(found), provenance=provenance())
     if out is not None:
-        shown = galleries(scores, held_out, step=_counter(progress, "drawing", pictures(scores)))
-        page = render(scores, shown)
-        for name, content in (("scores.json", scores.model_dump_json(indent=2) + "\n"), ("detection.html", page)):
-            with replacing(out / name, str(out / name)) as part:
-                part.write_text(content, encoding="utf-8")
-    return scores
+        _write(report, origins, out, progress)
+    return report
+
+
+def _write(report: DetectionReport, origins: Sequence[Origin], out: Path, progress: Progress) -> None:
+    step = _counter(progress, "drawing", sum(map(pictures, report.origins)))
+    shown = [
+        galleries(scores, origin.photographs, step=step) for scores, origin in zip(report.origins, origins, strict=True)
+    ]
+    page = render(report, shown)
+    for name, content in (("scores.json", report.model_dump_json(indent=2) + "\n"), ("detection.html", page)):
+        with replacing(out / name, str(out / name)) as part:
+            part.write_text(content, encoding="utf-8")
 
 
 def _counter(progress: Progress, stage: str, of: int) -> Callable[[int], None]:
@@ -85,18 +95,3 @@ def _contenders(names: Sequence[str], note: Callable[[str], object]) -> list[Con
         except FetchError as error:
             note(f"{name} is left out: {error}")
     return found
-
-
-def _held_out(data: Path) -> list[Photograph]:
-    if data.is_dir():
-        raise DataError(
-            f"{data} is a folder; detectors are measured on a Parquet file of photographs with marked faces"
-        )
-    everything = photographs.read(data)
-    held_out = photographs.held_out(everything)
-    if not held_out:
-        raise DataError(
-            f"none of the {len(everything):,} photographs of {data} is held out; "
-            f"{photographs.HELD_OUT:.0%} are, chosen by their hash, so add more"
-        )
-    return held_out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -31,11 +31,11 @@ in place of None once it is complete and saved."""
 
 
 def fit(
-    recipe: Plan, data_folder: Path, run_folder: Path, *, device: str = "cpu", threads: int | None = None,
+    recipe: Plan, data: Path | Sequence[Path], run_folder: Path, *, device: str = "cpu", threads: int | None = None,
     resume: bool = False, minutes: float = math.inf, progress: Progress = lambda epoch, done, of, line: None,
 ) -> list[Epoch]:  # fmt: skip
-    """Train `recipe` on a prepared set, or a detector's on a file of photographs; `mien.training.run_folder` lists what
-    it leaves in the run folder.
+    """Train `recipe` on a prepared set, or a detector's on one or several files of photographs;
+    `mien.training.run_folder` lists what it leaves in the run folder.
 
     Every epoch draws its order, its augmentation and its dropout from (seed, epoch) alone, so a run resumed
     from its checkpoint, which is written after each epoch, ends where the uninterrupted run would have, to the
@@ -51,18 +51,22 @@ def fit(
     keep_freed_memory()
     with process_group(device) as world:
         deadline = time.monotonic() + minutes * 60
-        return _fit(recipe, data_folder, RunFolder(run_folder), world, resume, deadline, progress)
+        files = [data] if isinstance(data, Path) else data
+        return _fit(recipe, files, RunFolder(run_folder), world, resume, deadline, progress)
 
 
 def _fit(
-    recipe: Plan, data: Path, run: RunFolder, world: World, resume: bool, deadline: float, progress: Progress
+    recipe: Plan, data: Sequence[Path], run: RunFolder, world: World, resume: bool, deadline: float, progress: Progress
 ) -> list[Epoch]:
     optim = recipe.optim
     world.check(optim.batch_size)
     torch.manual_seed(recipe.seed)
-    task: Task = (
-        ExpressionTask(recipe, data, world) if isinstance(recipe, Recipe) else DetectorTask(recipe, data, world)
-    )
+    task: Task
+    if isinstance(recipe, Recipe):
+        (folder,) = data
+        task = ExpressionTask(recipe, folder, world)
+    else:
+        task = DetectorTask(recipe, data, world)
     net = task.net
     state = State(net, copy.deepcopy(net).eval().requires_grad_(False), _optimizer(net, optim), [])
 

@@ -214,20 +214,32 @@ class DetectorModelTable(_Table):
 class SceneTable(_Table):
     """How training pictures are composed out of photographs; see `mien.training.detector.scenes`."""
 
-    sizes: tuple[Annotated[int, Field(ge=64, le=1024, multiple_of=32)], ...] = (256, 256, 256, 320, 448)
+    sizes: tuple[Annotated[int, Field(ge=64, le=1024, multiple_of=32)], ...] = (160, 192, 224, 256, 320)
     """Sides of the square training pictures, one drawn for each batch."""
     tiles: tuple[Share, ...] = (0.4, 0.35, 0.25)
     """Odds of one photograph in a picture, of 2 x 2 (mosaic, Bochkovskiy et al. 2020), of 3 x 3."""
-    smallest: Positive = 9.0
+    smallest: Positive = 8.0
     """Side in pixels of the smallest faces drawn; smaller ones count neither as faces nor as background."""
-    largest: Share = 0.95
+    largest: Annotated[float, Field(gt=0, le=2)] = 1.3
     """Side of the largest faces drawn, as a share of their tile's."""
+    enlarge: Annotated[float, Field(ge=1)] = 9.0
+    """How much photographs are enlarged at most."""
     close: Share = 0.4
     """Share of the photographs whose face is drawn large, from a third of its tile up, all sides alike; over the others
     the logarithm of the side is even."""
+    soft: Share = 0.3
+    """Share of the photographs that are enlarged from smaller copies than there are."""
+    turned: Annotated[float, Field(ge=1)] = 4.0
+    """How many times as often as others a face that is turned aside by 36 degrees or more is drawn, and a photograph
+    with one of 16 pixels or more."""
+    frames: Share = 0.08
+    """Share of the tiles that a face to paste fills, as in a tight portrait, where there are any to paste."""
+    mistakes: Share = 0.12
+    """Share of the tiles that show what the detector in the package takes for a face though none is there (hard
+    negatives, Sung and Poggio 1998)."""
     tilt: Annotated[float, Field(ge=0, le=180)] = 60.0
     """Largest turn in degrees, either way."""
-    upright: Share = 0.5
+    upright: Share = 0.6
     """Share of the photographs that are turned by some 10 degrees only."""
     stretch: Rate = 0.12
     """Largest change of aspect ratio, and largest shear, as a share."""
@@ -235,12 +247,12 @@ class SceneTable(_Table):
     """Share of the pictures that get faces pasted in, where there are any to paste."""
     occlude: Share = 0.2
     """Share of the faces that are covered in part."""
-    grey: Share = 0.1
-    dark: Share = 0.15
+    grey: Share = 0.15
+    dark: Share = 0.2
     """Share of the pictures taken in low light."""
-    blur: Share = 0.15
+    blur: Share = 0.2
     noise: Share = 0.2
-    jpeg: Share = 0.2
+    jpeg: Share = 0.25
 
     @model_validator(mode="after")
     def _sizes_and_odds(self) -> Self:
@@ -257,7 +269,8 @@ class DetectorRecipe(_Table):
     about: str = ""
     seed: Annotated[int, Field(ge=0)] = 0
     init: str = ""
-    """A run folder whose best weights the network starts from; empty: random weights."""
+    """Where the network starts from: the best weights of a run folder, the detector in the package (`mien`), or an
+    exported .onnx file; empty: random weights."""
     data: DetectorDataTable = DetectorDataTable()
     model: DetectorModelTable = DetectorModelTable()
     augment: SceneTable = SceneTable()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.data.photographs import yaws
 from mien.evaluation.detection.views import View
 from mien.faces import Faces
 from mien.vision.boxes import areas, overlaps, shared_areas
@@ -28,11 +29,13 @@ FALSE, NEITHER = -1, -2
 class Judged:
     """One detector on one view. Per counted face (f,): `found`, the score of the detection that found it, -1 where none
     did, and `errors`, the mean distance of its five landmarks over the distance of its eyes, NaN where there is none;
-    `boxes` (f, 4). `false` (k,) are the false alarms' scores, `false_boxes` (k, 4)."""
+    `boxes` (f, 4); `yaws` in degrees, NaN where no landmarks are marked. `false` (k,) are the false alarms' scores,
+    `false_boxes` (k, 4)."""
 
     boxes: Floats
     found: Floats
     errors: Floats
+    yaws: Floats
     false: Floats
     false_boxes: Floats
 
@@ -47,7 +50,8 @@ def judge(faces: Faces, view: View) -> Judged:
         errors[verdicts[i]] = landmark_error(faces.landmarks[i], view.landmarks[verdicts[i]])
     false = verdicts == FALSE
     kept = view.counted
-    return Judged(view.boxes[kept], found[kept], errors[kept], faces.scores[false], faces.boxes[false])
+    turns = yaws(view.landmarks[kept])
+    return Judged(view.boxes[kept], found[kept], errors[kept], turns, faces.scores[false], faces.boxes[false])
 
 
 def match(boxes: Floats, scores: Floats, view: View) -> NDArray[np.intp]:
@@ -82,8 +86,8 @@ def landmark_error(points: Floats, truth: Floats) -> float:
 class Tally:
     """One detector on all views of one variant, in the order of the photographs.
 
-    Per counted face (f,): `found`, `errors`, `boxes` as in `Judged`, and `rows`, which photograph it is in. Per false
-    alarm (k,): `false`, `false_boxes`, `false_rows`.
+    Per counted face (f,): `found`, `errors`, `yaws`, `boxes` as in `Judged`, and `rows`, which photograph it is in. Per
+    false alarm (k,): `false`, `false_boxes`, `false_rows`.
     """
 
     images: int
@@ -91,6 +95,7 @@ class Tally:
     boxes: Floats
     found: Floats
     errors: Floats
+    yaws: Floats
     false_rows: NDArray[np.intp]
     false: Floats
     false_boxes: Floats
@@ -105,10 +110,17 @@ class Tally:
             np.concatenate([np.empty((0, 4), np.float32), *(one.boxes for one in views)]),
             np.concatenate([np.empty(0, np.float32), *(one.found for one in views)]),
             np.concatenate([np.empty(0, np.float32), *(one.errors for one in views)]),
+            np.concatenate([np.empty(0, np.float32), *(one.yaws for one in views)]),
             np.repeat([row for row, _ in judged], [len(one.false) for one in views]).astype(np.intp),
             np.concatenate([np.empty(0, np.float32), *(one.false for one in views)]),
             np.concatenate([np.empty((0, 4), np.float32), *(one.false_boxes for one in views)]),
         )
+
+    def turned(self, low: float, high: float) -> Tally:
+        """The same photographs and false alarms, of the faces those turned aside by `low` degrees to below `high`."""
+        kept = (self.yaws >= low) & (self.yaws < high)
+        faces = {name: getattr(self, name)[kept] for name in ("rows", "boxes", "found", "errors", "yaws")}
+        return replace(self, **faces)
 
     def recall(self, threshold: float) -> float:
         """Share of the faces that are found with that score or a higher one; there has to be a face."""

@@ -16,17 +16,21 @@ from numpy.typing import NDArray
 from mien.data.photographs import Photograph
 from mien.evaluation import charts, page
 from mien.evaluation.charts import SERIES, Axis, Line
-from mien.evaluation.detection.scores import DetectionScores, DetectorScores, Found, Shown, Sight
-from mien.evaluation.detection.views import CANVAS, VARIANTS, Group, Variant, bare, views
+from mien.evaluation.detection.scores import DetectionReport, DetectionScores, DetectorScores, Found, Shown, Sight
+from mien.evaluation.detection.views import CANVAS, LARGE_CANVAS, VARIANTS, Group, Variant, bare, views
 
 GROUPS: dict[Group, str] = {
     "plain": "as they are",
     "kind": "by kind",
+    "yaw": "by the head's turn aside",
     "size": "by the face's size",
+    "soft": "soft faces by their size",
     "tilt": "by the head's tilt",
     "condition": "by light, blur and noise",
 }
 """The groups of variants in words, in their order."""
+_MARKED: tuple[Group, ...] = ("size", "tilt")
+"""Over which of them landmark errors are drawn."""
 _SIDE, _ROOM, _LEAST = 216, 2.4, 40
 """Of the pictures: pixels a side; how much of the photograph they show, in sides of the face's box and in pixels at
 least."""
@@ -82,21 +86,35 @@ def pictures(scores: DetectionScores) -> int:
     return sum(len(one.misses) + len(one.false_alarms) for one in scores.detectors)
 
 
-def render(scores: DetectionScores, shown: Sequence[Gallery]) -> str:
-    """The page, for all detectors together; `shown` are the pictures of each."""
-    groups = {group: [v for v in scores.variants if v.group == group and v.faces] for group in GROUPS}
+def render(report: DetectionReport, shown: Sequence[Sequence[Gallery]]) -> str:
+    """The page, for all detectors together; `shown` are the pictures of each, for each origin."""
+    sections = [_section(scores, galleries) for scores, galleries in zip(report.origins, shown, strict=True)]
     return page.template("detection/report.html.jinja").render(
+        report=report, sections=sections, names=", ".join(one.name for one in report.origins[0].detectors)
+    )
+
+
+def _section(scores: DetectionScores, shown: Sequence[Gallery]) -> Markup:
+    """All that was measured on the photographs of one origin."""
+    groups = {group: [v for v in scores.variants if v.group == group and v.faces] for group in GROUPS}
+    marked = [name for name in _MARKED if _has_errors(scores, groups[name])]
+    content = page.template("detection/origin.html.jinja").render(
         scores=scores,
         canvas=CANVAS,
+        large=LARGE_CANVAS,
         groups={group: (GROUPS[group], members) for group, members in groups.items() if members},
         curve=_curves(scores),
         bars={group: _bars(scores, members) for group, members in groups.items() if group != "plain" and members},
-        errors={group: _errors(scores, groups[group]) for group in ("size", "tilt") if groups[group]},
+        errors={name: _errors(scores, groups[name]) for name in marked},
         detectors=list(zip(scores.detectors, shown, strict=True)),
-        about={variant.name: variant.about for variant in scores.variants},
         best_recall=partial(_best, scores.detectors, lambda found: found.recall, max),
         best_error=partial(_best, scores.detectors, _median_error, min),
     )
+    return Markup(content)
+
+
+def _has_errors(scores: DetectionScores, members: Sequence[Shown]) -> bool:
+    return any(one.variants[v.name].landmark_error for one in scores.detectors for v in members)
 
 
 def _curves(scores: DetectionScores) -> Markup:

@@ -1,6 +1,6 @@
 """Detectors measured on the same held-out photographs: recall, false alarms, landmarks, time.
 
-    held_out = photographs.held_out(photographs.read(path))
+    held_out = photographs.held_out(photographs.read(path))  # or photographs.read_folder(path)
     scores = measure([contender("yunet"), contender("mien")], held_out)
     scores.detectors[1].variants["plain"].recall             # at one false alarm in 50 images
     scores.detectors[1].variants["30°"].landmark_error       # of the faces found
@@ -25,6 +25,7 @@ from mien import metrics, models
 from mien.data.photographs import Photograph
 from mien.errors import DataError, ModelError, did_you_mean
 from mien.evaluation.detection.match import MATCH, Judged, Tally, judge
+from mien.evaluation.detection.parts import Part, parts
 from mien.evaluation.detection.scores import (
     CurvePoint,
     DetectionScores,
@@ -46,7 +47,6 @@ from mien.evaluation.detection.views import (
     filled,
     views,
 )
-from mien.provenance import provenance
 from mien.threads import in_order
 from mien.vision import fetch
 from mien.vision.detect import CASCADE, DETECTORS, Detector, Haar, MienDetector, YuNet
@@ -122,9 +122,10 @@ class _Measured:
 
 def measure(
     contenders: Sequence[Contender], photographs: Sequence[Photograph], variants: Sequence[Variant] = VARIANTS, *,
-    workers: int = 1, step: Callable[[int], object] = lambda n: None,
+    origin: str = "", data_sha256: str = "", workers: int = 1, step: Callable[[int], object] = lambda n: None,
 ) -> DetectionScores:  # fmt: skip
-    """Scores of all contenders on all variants of the same photographs; times are taken by `speeds`.
+    """Scores of all contenders on all variants of the same photographs, which are of one origin; times are taken by
+    `speeds`.
 
     `variants` hold `PLAIN`, on which the thresholds are found. `step` hears of every photograph that is done by all;
     `workers` photographs are searched at a time. Raises DataError where there is no face to find.
@@ -141,15 +142,10 @@ def measure(
     for verdicts in in_order(judged, photographs, workers):
         rows.append(verdicts)
         step(1)
-    shown, chosen = _shown(variants, photographs)
+    shown = list(parts(variants, photographs))
     measured = []
     for c, one in enumerate(contenders):
-        pairs = {
-            name: [(i, seen[c]) for i in images if (seen := rows[i][v]) is not None]
-            for name, (v, images) in chosen.items()
-        }
-        tallies = {name: Tally.of([(i, everything) for i, (everything, _) in some]) for name, some in pairs.items()}
-        usual = {name: Tally.of([(i, by_itself) for i, (_, by_itself) in some]) for name, some in pairs.items()}
+        tallies, usual = ({part.name: _tally(part, rows, c, side) for part in shown} for side in (0, 1))
         measured.append(_Measured(one, tallies, usual, tallies[PLAIN.name].threshold(FALSE_ALARMS)))
     tallies = measured[0].tallies
     if not len(tallies[PLAIN.name].found):
@@ -158,37 +154,32 @@ def measure(
             "nothing to find"
         )
     return DetectionScores(
+        origin=origin,
+        data_sha256=data_sha256,
         images=len(photographs),
         scenes=sum(not len(photograph.boxes) for photograph in photographs),
         false_alarms_per_image=FALSE_ALARMS,
         overlap=MATCH,
         smallest=SMALLEST,
         variants=tuple(
-            one.model_copy(update={"images": tallies[one.name].images, "faces": len(tallies[one.name].found)})
-            for one in shown
+            Shown(
+                group=part.group,
+                name=part.name,
+                about=part.about,
+                images=tallies[part.name].images,
+                faces=len(tallies[part.name].found),
+            )
+            for part in shown
         ),
         detectors=tuple(_scores(one, measured, variants, photographs) for one in measured),
-        provenance=provenance(),
     )
 
 
-def _shown(
-    variants: Sequence[Variant], photographs: Sequence[Photograph]
-) -> tuple[list[Shown], dict[str, tuple[int, list[int]]]]:
-    """All variants, and after the plain one its photographs by their kind where there are several; and by name which
-    variant and which photographs that is."""
-    everything = list(range(len(photographs)))
-    shown: list[Shown] = []
-    chosen: dict[str, tuple[int, list[int]]] = {}
-    kinds = sorted({photograph.kind for photograph in photographs})
-    for v, variant in enumerate(variants):
-        shown.append(Shown(group=variant.group, name=variant.name, about=variant.about, images=0, faces=0))
-        chosen[variant.name] = (v, everything)
-        for kind in kinds if variant == PLAIN and len(kinds) > 1 else ():
-            name = f"{kind or 'other'} photographs"
-            shown.append(Shown(group="kind", name=name, about=f"the plain ones of kind {kind!r}", images=0, faces=0))
-            chosen[name] = (v, [i for i in everything if photographs[i].kind == kind])
-    return shown, chosen
+def _tally(part: Part, rows: Sequence[Sequence[list[Pair] | None]], contender: int, side: int) -> Tally:
+    """Of a part's photographs what one contender finds: when it reports everything (`side` 0), or by itself (1)."""
+    seen = ((i, rows[i][part.variant]) for i in part.rows)
+    tally = Tally.of([(i, pairs[contender][side]) for i, pairs in seen if pairs is not None])
+    return tally if part.yaw is None else tally.turned(*part.yaw)
 
 
 def _scores(
@@ -257,7 +248,7 @@ def _found(tally: Tally, threshold: float, usual: Tally, default: float) -> Foun
         landmarks = LandmarkError(faces=len(errors), median=float(np.median(errors)), mean=float(errors.mean()))
     return Found(
         recall=tally.recall(threshold),
-        interval=metrics.bootstrap_interval(found),
+        interval=metrics.wilson_interval(int(found.sum()), len(found)),
         false_alarms=tally.false_alarms(threshold),
         default_recall=usual.recall(default),
         default_false_alarms=usual.false_alarms(default),

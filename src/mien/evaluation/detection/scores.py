@@ -1,4 +1,5 @@
-"""The content of scores.json for detectors: what was measured of several on the same photographs, in one run."""
+"""The content of scores.json for detectors: what was measured of several on the same photographs, in one run, for
+each origin of photographs by itself."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mien.evaluation.detection.views import Group
 
-VERSION = 1
+VERSION = 2
 
 
 class _Part(BaseModel):
@@ -39,7 +40,7 @@ class Found(_Part):
     recall: float
     """At the detector's `threshold`."""
     interval: tuple[float, float]
-    """95 % bootstrap interval of it."""
+    """95 % interval of it (Wilson 1927)."""
     false_alarms: float
     default_recall: float
     """At the threshold that the detector has by itself."""
@@ -102,20 +103,30 @@ class DetectorScores(_Part):
 
 
 class DetectionScores(_Part):
-    """The content of scores.json."""
+    """All detectors on the photographs of one origin."""
 
-    version: int = VERSION
-    task: Literal["detect"] = "detect"
+    origin: str
+    """The data set's name."""
+    data_sha256: str
     images: int
-    """Held-out photographs, `scenes` of them without a face."""
+    """Photographs that nothing was trained on, `scenes` of them without a face."""
     scenes: int
     false_alarms_per_image: float
-    """What `threshold` is chosen for."""
+    """What `threshold` is chosen for, on these photographs."""
     overlap: float
     """Least intersection over union for a detection to find a face."""
     smallest: float
     """Faces of fewer pixels count neither way, except where a smaller size is asked for."""
     variants: tuple[Shown, ...]
     detectors: tuple[DetectorScores, ...]
+
+
+class DetectionReport(_Part):
+    """The content of scores.json."""
+
+    version: int = VERSION
+    task: Literal["detect"] = "detect"
+    origins: tuple[DetectionScores, ...]
+    """The first is the one to quote; times are taken on it alone."""
     provenance: dict[str, Any]
-    """See `mien.provenance`; also `data` and `data_sha256`, the file with the photographs."""
+    """See `mien.provenance`."""

@@ -1,7 +1,8 @@
-"""The pictures detectors are measured on: held-out photographs as they are, and reduced, turned and spoilt by plan.
+"""The pictures detectors are measured on: held-out photographs as they are, and scaled, turned and spoilt by plan.
 
 All but the plain ones and their mirror images are laid on a square of `CANVAS` pixels that a scene without a face
 fills, so that no detector reduces them further and a small face is sought where small faces are: in a larger picture.
+Faces above 128 pixels are laid on one of `LARGE_CANVAS`; the largest fill it and more.
 One thing varies at a time around a face of `BASE` pixels as it was photographed. Everything hangs on the photograph's
 hash alone.
 """
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from mien.data.photographs import MIRRORED_ORDER, Photograph
 from mien.vision.boxes import turned_boxes, turned_regions
 
-Group = Literal["plain", "kind", "size", "tilt", "condition"]
+Group = Literal["plain", "kind", "yaw", "size", "soft", "tilt", "condition"]
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
@@ -30,6 +31,15 @@ BASE = 64.0
 SMALLEST = 24.0
 """Faces below this many pixels count neither way, except where smaller ones are asked for."""
 SIZES = (10, 16, 24, 32, 64, 128)
+LARGE_CANVAS = 640
+LARGE_SIZES = (256, 350, 500, 640)
+MOST_ENLARGED = 4.0
+"""Faces of these sizes are enlarged so far at most and still called sharp."""
+SOFT_SIZES = (64, 128, 256, 350, 500, 640)
+SOFTNESS = (24.0, 64.0)
+"""Soft faces are enlarged from sizes between these."""
+_CUT = 0.35
+"""Share of its width or height that a face cut by the border has outside."""
 TILTS = (0, 15, 30, 45, 60, 90)
 _JITTER = 16
 """Pixels either way around the middle of the canvas, lest all faces lie alike on a network's grid."""
@@ -56,8 +66,10 @@ Spoil = Callable[[View, np.random.Generator], NDArray[Any]]
 class Variant:
     """One way of showing every photograph.
 
-    Its largest face is brought to `size` pixels, or where that is None to at most `BASE`; its axis from the eyes to the
-    mouth is turned to `tilt` degrees, one way or the other by its hash, where that is not None; then it is spoilt.
+    Its largest face is brought to `size` pixels, or where that is None to at most `BASE`, enlarged by `enlarge` at
+    most, or where it is `soft` from a copy of some size between `SOFTNESS`; its axis from the eyes to the mouth is
+    turned to `tilt` degrees, one way or the other by its hash, where that is not None; where it is `cut` it lies at the
+    border; then it is spoilt.
     """
 
     group: Group
@@ -66,30 +78,41 @@ class Variant:
     size: float | None = None
     tilt: float | None = None
     spoil: Spoil | None = None
+    enlarge: float = 1.0
+    soft: bool = False
+    cut: bool = False
+
+    @property
+    def canvas(self) -> int:
+        """Pixels a side."""
+        return CANVAS if (self.size or 0) <= SIZES[-1] else LARGE_CANVAS
 
 
 def views(photograph: Photograph, scenes: Sequence[Photograph], variants: Sequence[Variant]) -> Iterator[View | None]:
-    """The photograph as each variant shows it, None where it cannot: it has no face, or no face so large, for faces
-    are never enlarged.
+    """The photograph as each variant shows it, None where it cannot: it has no face, none so large that it need not be
+    enlarged too much, or, to be turned, none with landmarks.
 
     `scenes` have no faces; the ground is one of them, grey where there are none. Raises DataError where a picture
     cannot be decoded.
     """
     pixels = photograph.pixels()
-    ground: Image | None = None
+    grounds: dict[int, Image] = {}
     for variant in variants:
         if variant.group == "plain":
             counted = _visible(photograph.boxes, pixels) & (face_sizes(photograph.boxes) >= SMALLEST)
             view = View(pixels, photograph.boxes, photograph.landmarks, photograph.ignore, counted)
             yield view if variant == PLAIN else _mirrored(view)
             continue
-        largest = max(face_sizes(photograph.boxes), default=0.0)
-        if largest < (variant.size or SMALLEST):
+        sizes = face_sizes(photograph.boxes)
+        smallest = SMALLEST if variant.soft or variant.size is None else variant.size / variant.enlarge
+        if max(sizes, default=0.0) < smallest or (
+            variant.tilt is not None and not np.isfinite(photograph.landmarks[sizes.argmax()]).all()
+        ):
             yield None
             continue
-        if ground is None:
-            ground = _ground(photograph, scenes)
-        yield _shown(photograph, pixels, ground, variant)
+        if variant.canvas not in grounds:
+            grounds[variant.canvas] = _ground(photograph, scenes, variant.canvas)
+        yield _shown(photograph, pixels, grounds[variant.canvas], variant)
 
 
 def bare(photographs: Sequence[Photograph]) -> list[Photograph]:
@@ -115,12 +138,16 @@ def tilt_of(landmarks: Floats) -> float:
 def _shown(photograph: Photograph, pixels: Image, ground: Image, variant: Variant) -> View:
     sizes = face_sizes(photograph.boxes)
     main = int(sizes.argmax())
-    scale = min(1.0, (variant.size or BASE) / float(sizes[main]))
+    reduced = scale = min(variant.enlarge if variant.size else 1.0, (variant.size or BASE) / float(sizes[main]))
+    if variant.soft:
+        low, high = SOFTNESS
+        scale = (variant.size or BASE) / float(sizes[main])
+        reduced = min(1.0, scale, low * (high / low) ** _randomness(photograph, "soft").random() / float(sizes[main]))
     degrees = 0.0
     if variant.tilt is not None:
         either_way = 1 if int(photograph.sha256[8], 16) % 2 else -1
         degrees = either_way * variant.tilt - tilt_of(photograph.landmarks[main])
-    view = _laid(photograph, pixels, ground, scale, degrees)
+    view = _laid(photograph, pixels, ground, (min(1.0, reduced), scale), degrees, variant.cut)
     smallest = SMALLEST if variant.size is None else 0.9 * variant.size
     counted = _visible(view.boxes, view.pixels) & (sizes * scale >= smallest)
     view = replace(view, counted=counted)
@@ -141,21 +168,28 @@ def _mirrored(view: View) -> View:
     )
 
 
-def _laid(photograph: Photograph, pixels: Image, ground: Image, scale: float, degrees: float) -> View:
-    """The photograph reduced, turned clockwise about its largest face and laid on the ground, that face near the
-    middle."""
-    height, width = pixels.shape[:2]
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+def _laid(
+    photograph: Photograph, pixels: Image, ground: Image, scales: tuple[float, float], degrees: float, cut: bool
+) -> View:
+    """The photograph reduced to the first scale, enlarged from there to the second, turned clockwise about its largest
+    face and laid on the ground, that face near the middle or cut by a border."""
+    (height, width), (reduced, scale), canvas = pixels.shape[:2], scales, ground.shape[0]
+    size = (max(1, round(width * reduced)), max(1, round(height * reduced)))
     small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    turn = np.array([[cos, -sin], [sin, cos]])
+    turn = np.array([[cos, -sin], [sin, cos]]) * (scale / reduced)
     linear = turn * (np.array(size) / (width, height))
     box = photograph.boxes[face_sizes(photograph.boxes).argmax()]
-    target = CANVAS / 2 + _randomness(photograph, "place").integers(-_JITTER, _JITTER + 1, 2)
+    target = canvas / 2 + _randomness(photograph, "place").integers(-_JITTER, _JITTER + 1, 2)
+    if cut:
+        side = int(photograph.sha256[9], 16) % 4
+        inside = (0.5 - _CUT) * (box[2:] - box[:2])[side % 2] * scale
+        target[side % 2] = inside if side < 2 else canvas - inside
     shift = np.rint(target - linear @ ((box[:2] + box[2:]) / 2))  # whole pixels, so that nothing is smoothed unturned
     warp = np.column_stack([turn, shift + turn.sum(1) / 2 - 0.5])  # OpenCV counts from pixel centres
-    laid = cv2.warpAffine(small, warp, (CANVAS, CANVAS), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    covered = cv2.warpAffine(np.full(size[::-1], 255, np.uint8), warp, (CANVAS, CANVAS), flags=cv2.INTER_LINEAR)
+    flags = cv2.INTER_CUBIC if scale > reduced else cv2.INTER_LINEAR
+    laid = cv2.warpAffine(small, warp, (canvas, canvas), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    covered = cv2.warpAffine(np.full(size[::-1], 255, np.uint8), warp, (canvas, canvas), flags=cv2.INTER_LINEAR)
     return View(
         np.where(covered[..., None] > 127, laid, ground).astype(np.uint8),
         turned_boxes(photograph.boxes, linear, shift),
@@ -165,11 +199,11 @@ def _laid(photograph: Photograph, pixels: Image, ground: Image, scale: float, de
     )
 
 
-def _ground(photograph: Photograph, scenes: Sequence[Photograph]) -> Image:
+def _ground(photograph: Photograph, scenes: Sequence[Photograph], canvas: int) -> Image:
     """The middle of one of the scenes, which the photograph's hash chooses, as large as the canvas."""
     if not scenes:
-        return np.full((CANVAS, CANVAS, 3), 127, np.uint8)
-    return filled(scenes[int(photograph.sha256[:8], 16) % len(scenes)].pixels(), CANVAS, CANVAS)
+        return np.full((canvas, canvas, 3), 127, np.uint8)
+    return filled(scenes[int(photograph.sha256[:8], 16) % len(scenes)].pixels(), canvas, canvas)
 
 
 def filled(pixels: Image, width: int, height: int) -> Image:
@@ -222,13 +256,47 @@ def _noise(sigma: float, view: View, rng: np.random.Generator) -> NDArray[Any]:
     return view.pixels + rng.normal(0, sigma, view.pixels.shape).astype(np.float32)
 
 
+def _grey(view: View, rng: np.random.Generator) -> NDArray[Any]:
+    return np.asarray(cv2.cvtColor(cv2.cvtColor(view.pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
+
+
+def _jpeg(quality: int, view: View, rng: np.random.Generator) -> NDArray[Any]:
+    """Compressed with red and blue exchanged, as OpenCV wants them, and back."""
+    _, packed = cv2.imencode(".jpg", view.pixels[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR_RGB))
+
+
 PLAIN = Variant("plain", "plain", "the photographs as they are, scenes without a face among them")
 MIRRORED = Variant("plain", "mirrored", "the same, mirrored: a detector that marked them has no advantage left")
 VARIANTS: tuple[Variant, ...] = (
     PLAIN,
     MIRRORED,
     *(Variant("size", f"{s} px", f"the largest face reduced to {s} pixels", size=s) for s in SIZES),
+    *(
+        Variant(
+            "size",
+            f"{s} px",
+            f"the largest face brought to {s} pixels, from a quarter of that or more",
+            size=s,
+            enlarge=MOST_ENLARGED,
+        )
+        for s in LARGE_SIZES
+    ),
+    *(
+        Variant(
+            "soft",
+            f"soft {s} px",
+            f"the largest face brought to {s} pixels from 24 to 64",
+            size=s,
+            soft=True,
+            enlarge=s / SMALLEST,
+        )
+        for s in SOFT_SIZES
+    ),
     *(Variant("tilt", f"{t}°", f"the head tilted by {t} degrees, one way or the other", tilt=t) for t in TILTS),
+    Variant("condition", "cut by the border", "a third of the face's width or height lies outside", cut=True),
+    Variant("condition", "grey", "without colour", spoil=_grey),
+    Variant("condition", "JPEG 20", "compressed at a quality of 20", spoil=partial(_jpeg, 20)),
     Variant("condition", "dark", "a 16th of the light, sensor noise of 3 grey levels", spoil=partial(_dark, 1 / 16)),
     Variant("condition", "very dark", "a 64th of the light, the same noise", spoil=partial(_dark, 1 / 64)),
     Variant("condition", "overexposed", "four times the light", spoil=partial(_bright, 4)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,12 +60,12 @@ class Deployed(nn.Module):
 
 
 def export_detector(
-    run_folder: Path, file: Path, out: Path, name: str, tell: Callable[[str], object] = lambda stage: None
+    run_folder: Path, files: Sequence[Path], out: Path, name: str, tell: Callable[[str], object] = lambda stage: None
 ) -> ExportedDetector:
     """Write `out` (.onnx) and its card (.json beside it) from a detector's run.
 
-    The card's least score is the one that gives one false alarm in 75 held-out photographs of `file`, which the run was
-    trained on. Writes nothing and raises ModelError where torch and ONNX Runtime disagree.
+    The card's least score is the one that gives one false alarm in 75 held-out photographs of `files`, which the run
+    was trained on. Writes nothing and raises ModelError where torch and ONNX Runtime disagree.
     """
     if out.suffix != ".onnx":
         raise ModelError(f"{out} should end in .onnx; the card is written beside it as .json")
@@ -75,9 +75,10 @@ def export_detector(
     net = DetectorNet(plan.model).eval()
     run.load_best(net)
     tell("loading the photographs")
-    everything = photographs.read(file)
-    if run.about().get("data", {}).get("sha256") != photographs.file_hash(file):
-        raise DataError(f"{run.path} was trained on other photographs than {file}; give those it was trained on")
+    everything = photographs.read(*files)
+    if run.about().get("data", {}).get("sha256") != photographs.file_hash(*files):
+        named = " and ".join(map(str, files))
+        raise DataError(f"{run.path} was trained on other photographs than {named}; give those it was trained on")
     held_out = photographs.held_out(everything)
     tell("writing the network")
     weights = to_onnx(net)

@@ -10,14 +10,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.photographs import MIRRORED_ORDER, Photograph
+from mien.data.photographs import MIRRORED_ORDER, Photograph, yaws
 from mien.training.detector.optics import expose
 from mien.training.recipe import SceneTable
 from mien.vision.boxes import areas, shared_areas, turned_boxes
 
 _PASTED_BOX = np.array([0.11, 0.01, 0.89, 1.01], np.float32)
 """Where the face's box lies in a FER2013 crop, as shares of its side: median of YuNet's boxes there."""
-_MAX_ENLARGEMENT = 2.5
+_TURNED, _CLEAR = 36.0, 16.0
+"""From how many degrees a face is turned aside, and from how many pixels that can be seen."""
+_SHAPELESS = 4.0
+"""A face of n pixels that is enlarged more than n / 4 times shows nothing that makes it one."""
+_LEAST_COVER = 0.35
+"""Of a tile's shorter side the photograph's longer one takes this share at least: its own faces decide which small ones
+there are, and little is learned from a single colour."""
+_MOST_HIDDEN = 0.5
+"""Share of a face that a patch may cover."""
+_SOFTEST = 20.0
+"""Side in pixels of the smallest copy of a face that is enlarged on purpose."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +44,25 @@ class Scene:
 
 
 class Studio:
-    """Composes scenes; `crops` (n, S, S) are grey faces to paste. Safe to share between threads."""
+    """Composes scenes. Safe to share between threads.
 
-    def __init__(self, photographs: Sequence[Photograph], crops: NDArray[np.uint8], table: SceneTable) -> None:
-        self._photographs, self._crops, self._table = photographs, crops, table
+    `crops` (n, S, S) are grey faces to paste; `mistakes` index of a photograph and box of what is no face there.
+    """
+
+    def __init__(
+        self, photographs: Sequence[Photograph], crops: NDArray[np.uint8], table: SceneTable,
+        mistakes: Sequence[tuple[int, NDArray[np.float32]]] = (),
+    ) -> None:  # fmt: skip
+        self._photographs, self._crops, self._table, self._mistakes = photographs, crops, table, mistakes
         self._shrunk = [_halvings(photograph.pixels()) for photograph in photographs]
-        self._peopled = np.array([i for i, photograph in enumerate(photographs) if len(photograph.boxes)])
-        self._empty = np.array([i for i, photograph in enumerate(photographs) if not len(photograph.boxes)])
+        self._peopled = np.array([i for i, photograph in enumerate(photographs) if len(photograph.boxes)], int)
+        self._empty = np.array([i for i, photograph in enumerate(photographs) if not len(photograph.boxes)], int)
+        self._faces = [np.cumsum(_odds(photograph, table.turned)) for photograph in photographs]
+        likely = [_odds(photographs[i], table.turned, _CLEAR).max() for i in self._peopled]
+        self._people = np.cumsum(likely)
 
     def compose(self, index: int, size: int, rng: np.random.Generator) -> Scene:
-        """A scene of `size` pixels with photograph `index` in it; all draws come from `rng`."""
+        """A scene of `size` pixels around photograph `index`; all draws come from `rng`."""
         table = self._table
         odds = np.array(table.tiles) / sum(table.tiles)
         across = int(rng.choice(len(odds), p=odds)) + 1
@@ -56,8 +75,15 @@ class Studio:
                 cuts[0][tile % across : tile % across + 2],
                 cuts[1][tile // across : tile // across + 2],
             )
-            chosen = index if tile == own else self._another(rng)
-            parts.append(self._place(chosen, image[y:below, x:right], rng).moved(x, y))
+            where, kind = image[y:below, x:right], rng.random()
+            if len(self._mistakes) and kind < table.mistakes:
+                chosen, mistake = self._mistakes[int(rng.integers(len(self._mistakes)))]
+                part = self._place(chosen, where, rng, mistake)
+            elif len(self._crops) and kind > 1 - table.frames:
+                part = self._frame(where, rng)
+            else:
+                part = self._place(index if tile == own else self._another(rng), where, rng)
+            parts.append(part.moved(x, y))
         faces = _Faces.joined(parts)
         if len(self._crops) and rng.random() < table.paste:
             faces = _Faces.joined([faces, self._paste(image, np.concatenate([faces.boxes, faces.ignore]), rng)])
@@ -65,8 +91,9 @@ class Studio:
         return Scene(expose(image, table, rng), faces.boxes, faces.landmarks, faces.ignore)
 
     def _another(self, rng: np.random.Generator) -> int:
-        among = self._peopled if len(self._peopled) and (rng.random() < 0.75 or not len(self._empty)) else self._empty
-        return int(rng.choice(among))
+        if len(self._peopled) and (rng.random() < 0.75 or not len(self._empty)):
+            return int(self._peopled[_drawn(self._people, rng)])
+        return int(rng.choice(self._empty))
 
     def _background(self, size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
         """What shows where no photograph reaches: one without faces, or one colour."""
@@ -75,41 +102,67 @@ class Studio:
             return np.array(cv2.resize(photograph, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
         return np.full((size, size, 3), rng.integers(0, 256, 3), np.uint8)
 
-    def _place(self, index: int, tile: NDArray[np.uint8], rng: np.random.Generator) -> _Faces:
-        """Paint a photograph into a tile, turned, sheared, scaled so that one of its faces gets a drawn size."""
-        table, photograph = self._table, self._photographs[index]
+    def _place(
+        self, index: int, tile: NDArray[np.uint8], rng: np.random.Generator, around: NDArray[np.float32] | None = None
+    ) -> _Faces:
+        """Paint a photograph into a tile, turned, sheared, scaled so that the box `around`, or else one of its faces,
+        gets a drawn size."""
+        table, photograph, levels = self._table, self._photographs[index], self._shrunk[index]
         height, width = tile.shape[:2]
         side = min(height, width)
         boxes = photograph.boxes
-        if len(boxes):
-            face = boxes[int(rng.integers(len(boxes)))]
-            center, extent = (face[:2] + face[2:]) / 2, float(np.sqrt(np.prod(face[2:] - face[:2])))
+        if around is None and len(boxes):
+            around = boxes[_drawn(self._faces[index], rng)]
+        if around is not None:
+            center, extent = (around[:2] + around[2:]) / 2, float(np.sqrt(np.prod(around[2:] - around[:2])))
             wanted = math.exp(rng.uniform(math.log(table.smallest), math.log(table.largest * side)))
             if rng.random() < table.close:
                 wanted = side * rng.uniform(min(1 / 3, table.largest), table.largest)
+            wanted = min(wanted, max(extent * extent / _SHAPELESS, 2 * table.smallest))
         else:
-            full = self._shrunk[index][0].shape
+            full = levels[0].shape
             center, extent = np.array([full[1], full[0]]) * rng.uniform(0.3, 0.7, 2), float(max(full[:2]))
             wanted = side * rng.uniform(0.7, 2.5)
-        scale = min(wanted / extent, _MAX_ENLARGEMENT)
-        level = int(np.clip(math.floor(-math.log2(scale)), 0, len(self._shrunk[index]) - 1))
+        least = _LEAST_COVER * side / max(levels[0].shape[:2])
+        scale = min(max(wanted / extent, least), table.enlarge)
+        level = int(np.clip(math.floor(-math.log2(scale)), 0, len(levels) - 1))
+        if around is not None and rng.random() < table.soft:
+            coarsest = min(len(levels) - 1, math.floor(math.log2(max(extent / _SOFTEST, 1))))
+            level = int(rng.integers(level, max(level, coarsest) + 1))
         turn = rng.normal(0, 10) if rng.random() < table.upright else rng.uniform(-table.tilt, table.tilt)
         mirror = rng.random() < 0.5
         linear = _linear(scale, math.radians(turn), mirror, table.stretch, rng)
-        target = rng.uniform(-0.05, 1.05, 2) * (width, height)
+        reach = 0.55 if scale * extent < side / 2 else 0.3  # of a large face the better part should be seen
+        target = (0.5 + rng.uniform(-reach, reach, 2)) * (width, height)
         shift = target - linear @ center
         sampling = np.concatenate([linear * 2**level, shift[:, None]], 1)
         sampling[:, 2] += sampling[:, :2].sum(1) / 2 - 0.5  # OpenCV counts from pixel centres, boxes from corners
         border = cv2.BORDER_TRANSPARENT if rng.random() < 0.7 else cv2.BORDER_REPLICATE
-        cv2.warpAffine(
-            self._shrunk[index][level], sampling, (width, height), tile, flags=cv2.INTER_LINEAR, borderMode=border
-        )
+        flags = cv2.INTER_CUBIC if rng.random() < 0.2 else cv2.INTER_LINEAR
+        cv2.warpAffine(levels[level], sampling, (width, height), tile, flags=flags, borderMode=border)
         landmarks = photograph.landmarks @ linear.T + shift
         return _Faces(
             turned_boxes(boxes, linear, shift),
             (landmarks[:, MIRRORED_ORDER] if mirror else landmarks).astype(np.float32),
             turned_boxes(photograph.ignore, linear, shift),
-        ).within(width, height, table.smallest * 0.85)
+        ).within(width, height, max(table.smallest * 0.85, _SHAPELESS * scale**2))
+
+    def _frame(self, tile: NDArray[np.uint8], rng: np.random.Generator) -> _Faces:
+        """Fill a tile with a crop, as soft as enlarging makes it; returns its face, without landmarks."""
+        height, width = tile.shape[:2]
+        side = self._crops.shape[1]
+        crop = self._crops[int(rng.integers(len(self._crops)))]
+        turn, mirror = rng.normal(0, 10), rng.random() < 0.5
+        scale = max(height, width) / side * rng.uniform(0.9, 1.5)
+        linear = _linear(scale, math.radians(turn), mirror, self._table.stretch, rng)
+        shift = (0.5 + rng.uniform(-0.15, 0.15, 2)) * (width, height) - linear @ np.full(2, side / 2)
+        sampling = np.concatenate([linear, shift[:, None]], 1)
+        sampling[:, 2] += sampling[:, :2].sum(1) / 2 - 0.5
+        flags = cv2.INTER_CUBIC if rng.random() < 0.5 else cv2.INTER_LINEAR
+        grey = cv2.warpAffine(crop, sampling, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        tile[:] = np.clip(grey[..., None] * _tint(rng), 0, 255)
+        box = turned_boxes(_PASTED_BOX[None] * side, linear, shift)
+        return _Faces.unmarked(box).within(width, height, 0)
 
     def _paste(self, image: NDArray[np.uint8], taken: NDArray[np.float32], rng: np.random.Generator) -> _Faces:
         """Blend one to four crops into the picture, where no face is; returns them, without landmarks."""
@@ -136,11 +189,9 @@ class Studio:
             grey = cv2.warpAffine(
                 crop if scale >= 1 else cv2.GaussianBlur(crop, (0, 0), 0.4 / scale), sampling, shape
             ).astype(np.float32)
-            tint = np.array([1.12, 0.98, 0.88]) * rng.uniform(0.9, 1.1, 3) if rng.random() < 0.7 else np.ones(3)
-            where[:] = np.clip(where * (1 - mask) + grey[..., None] * tint * mask, 0, 255).astype(np.uint8)
+            where[:] = np.clip(where * (1 - mask) + grey[..., None] * _tint(rng) * mask, 0, 255).astype(np.uint8)
             found.append(box[0])
-        boxes = np.array(found, np.float32).reshape(-1, 4)
-        return _Faces(boxes, np.full((len(boxes), 5, 2), np.nan, np.float32), np.empty((0, 4), np.float32))
+        return _Faces.unmarked(np.array(found, np.float32).reshape(-1, 4))
 
     def _cover(self, image: NDArray[np.uint8], boxes: NDArray[np.float32], rng: np.random.Generator) -> None:
         """Hide up to about two fifths of some faces behind a patch of one colour or of another photograph."""
@@ -161,7 +212,8 @@ class Studio:
                 center = box[:2] + rng.uniform(0.1, 0.9, 2) * (width, height)
             low, high = (np.clip(center + sign * half, 0, size).astype(int) for sign in (-1, 1))
             patch = image[low[1] : high[1], low[0] : high[0]]
-            if not patch.size:
+            hidden = shared_areas(np.array([[*low, *high]], np.float32), boxes)[0]
+            if not patch.size or np.any(hidden > _MOST_HIDDEN * areas(boxes)):
                 continue
             if rng.random() < 0.5:
                 patch[:] = rng.integers(0, 256, 3)
@@ -177,6 +229,11 @@ class _Faces:
     boxes: NDArray[np.float32]
     landmarks: NDArray[np.float32]
     ignore: NDArray[np.float32]
+
+    @classmethod
+    def unmarked(cls, boxes: NDArray[np.float32]) -> _Faces:
+        """Faces whose landmarks nobody knows."""
+        return cls(boxes, np.full((len(boxes), 5, 2), np.nan, np.float32), np.empty((0, 4), np.float32))
 
     @classmethod
     def joined(cls, parts: Sequence[_Faces]) -> _Faces:
@@ -195,6 +252,23 @@ class _Faces:
         keep = (area >= 0.5 * whole) & (whole >= smallest**2)
         ignored = np.concatenate([ignored, seen[~keep]])
         return _Faces(self.boxes[keep], self.landmarks[keep], ignored[areas(ignored) > 0])
+
+
+def _odds(photograph: Photograph, turned: float, smallest: float = 0.0) -> NDArray[np.float64]:
+    """How often (n,) its faces are drawn, those that are turned aside and not below `smallest` `turned` times as often
+    as the others."""
+    profile = (yaws(photograph.landmarks) >= _TURNED) & (areas(photograph.boxes) >= smallest**2)
+    return np.where(profile, turned, 1.0)
+
+
+def _drawn(odds: NDArray[np.float64], rng: np.random.Generator) -> int:
+    """An index, given the running sum of the odds."""
+    return int(np.searchsorted(odds, rng.random() * odds[-1], side="right"))
+
+
+def _tint(rng: np.random.Generator) -> NDArray[np.float64]:
+    """What makes a grey face one of some skin's colour, or leaves it grey."""
+    return np.array([1.12, 0.98, 0.88]) * rng.uniform(0.9, 1.1, 3) if rng.random() < 0.7 else np.ones(3)
 
 
 def _halvings(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +11,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mien import models
 from mien.data import photographs, prepared
 from mien.data.photographs import Photograph
 from mien.errors import DataError
 from mien.threads import in_order
 from mien.training.detector.assignment import Cells, Truth, costs
+from mien.training.detector.mistakes import find_mistakes
 from mien.training.detector.net import DetectorNet, normalised
 from mien.training.detector.precision import average_precision
 from mien.training.detector.scenes import Scene, Studio
+from mien.training.detector.start import start
 from mien.training.device import mixed_precision
 from mien.training.distributed import World
 from mien.training.recipe import DetectorRecipe
-from mien.training.run_folder import RunFolder
 from mien.training.task import Step
-from mien.vision.detect import suppress
+from mien.vision.detect import MienDetector, suppress
 
 MAX_VALIDATION_SIZE = 320
 _VALIDATION_SEED = 20131
+_EXAMINED = 400
+"""Held-out photographs at most that scenes for validation are composed around."""
 _MIN_SCORE, _MAX_FACES = 0.02, 100
+_MINED, _MISTAKEN = 4000, 0.4
+"""Photographs at most that are searched for mistakes to learn from, and the least score of such a mistake."""
 Batch = tuple[NDArray[np.uint8], Truth]
 
 
@@ -41,18 +47,19 @@ class DetectorTask:
 
     measures = ("Average precision", "Loss")
 
-    def __init__(self, recipe: DetectorRecipe, file: Path, world: World) -> None:
+    def __init__(self, recipe: DetectorRecipe, files: Sequence[Path], world: World) -> None:
         self._recipe, self._world = recipe, world
-        everything = photographs.read(file)
+        everything = photographs.read(*files)
         self._train = [photograph for photograph in everything if photograph.part == "train"]
         self._held_out = photographs.held_out(everything)
         for part, rows in (("training", self._train), ("validation", self._held_out)):
             if not any(len(row.boxes) for row in rows):
-                raise DataError(f"{file} leaves no face for {part}; it should hold some dozens of photographs or more")
-        self._sha256 = photographs.file_hash(file)
-        self.net: nn.Module = DetectorNet(recipe.model)
-        if recipe.init:
-            RunFolder(Path(recipe.init)).load_best(self.net)
+                named = " and ".join(map(str, files))
+                raise DataError(f"{named} leaves no face for {part}; it should hold some dozens of photographs or more")
+        self._sha256 = photographs.file_hash(*files)
+        net = DetectorNet(recipe.model)
+        start(net, recipe, self._train)
+        self.net: nn.Module = net
         self.net.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._cells: dict[int, Cells] = {}
 
@@ -63,7 +70,8 @@ class DetectorTask:
     def open(self) -> None:
         table, paste = self._recipe.augment, self._recipe.data.paste
         crops = prepared.load(Path(paste)).split("train").images if paste else np.empty((0, 48, 48), np.uint8)
-        self._studio = Studio(self._train, crops, table)
+        mistakes = _mistakes(self._train) if table.mistakes else []
+        self._studio = Studio(self._train, crops, table, mistakes)
         self._scenes = _examination(self._held_out, self._recipe)
 
     @property
@@ -132,12 +140,19 @@ class DetectorTask:
         return self._cells[size]
 
 
+def _mistakes(photographs: list[Photograph]) -> list[tuple[int, NDArray[np.float32]]]:
+    """Those of the detector in the package, in some thousand of the photographs."""
+    chosen = range(0, len(photographs), -(-len(photographs) // _MINED))
+    detector = MienDetector(models.load_detector(), threads=1, min_score=_MISTAKEN)
+    return [(chosen[i], box) for i, box in find_mistakes([photographs[i] for i in chosen], detector)]
+
+
 def _examination(held_out: list[Photograph], recipe: DetectorRecipe) -> list[Scene]:
-    """One scene around every held-out photograph, the same in every run of the same recipe."""
+    """One scene around every held-out photograph, or of many every so manieth, the same in every run of a recipe."""
     studio = Studio(held_out, np.empty((0, 48, 48), np.uint8), recipe.augment)
     size = min(MAX_VALIDATION_SIZE, max(recipe.augment.sizes))
-    seeds = (np.random.default_rng([_VALIDATION_SEED, i]) for i in range(len(held_out)))
-    return [studio.compose(i, size, rng) for i, rng in enumerate(seeds)]
+    chosen = range(0, len(held_out), -(-len(held_out) // _EXAMINED))
+    return [studio.compose(i, size, np.random.default_rng([_VALIDATION_SEED, i])) for i in chosen]
 
 
 def _truth(scenes: list[Scene]) -> Truth:

@@ -1,0 +1,58 @@
+"""The detector of this package: a small network, trained here, that looks at every picture twice."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.faces import Faces
+from mien.models import DetectorModel
+from mien.vision.boxes import areas
+from mien.vision.detect.reduction import LONG_SIDE, reduce
+from mien.vision.detect.suppression import blend
+from mien.vision.runtime import Session
+
+_SEEN = 0.15
+"""From which score a cell's answer has a say in where the face is."""
+_GLANCE, _LARGE = 128, 0.2
+"""The long side of the picture in a second look, which finds faces larger than the network has ever seen at full size,
+and the least side of such a face, as a share of the picture's long side: smaller ones the first look places better."""
+
+
+class MienDetector:
+    """A face detector that was trained here (see `mien.training.detector`), through ONNX Runtime; one is shipped.
+
+    `min_score` is the card's unless told. Safe to share between threads.
+    """
+
+    name = "mien"
+
+    def __init__(
+        self, model: DetectorModel, threads: int | None = None, min_score: float | None = None, overlap: float = 0.3,
+        long_side: int = LONG_SIDE,
+    ) -> None:  # fmt: skip
+        self._session = Session(model.weights, model.card.name, threads)
+        self.sha256 = model.card.sha256
+        self.min_score = model.card.min_score if min_score is None else min_score
+        self._overlap, self._long_side = overlap, long_side
+
+    def detect(self, image: NDArray[np.uint8]) -> Faces:
+        boxes, scores, landmarks = self._look(image, self._long_side)
+        height, width = image.shape[:2]
+        if max(height, width) > _GLANCE:
+            again, sure, points = self._look(image, _GLANCE)
+            large = areas(again) >= (_LARGE * max(height, width)) ** 2
+            boxes, scores = np.concatenate([boxes, again[large]]), np.concatenate([scores, sure[large]])
+            landmarks = np.concatenate([landmarks, points[large]])
+        boxes, scores, landmarks = blend(boxes, scores, landmarks, self.min_score, self._overlap)
+        return Faces(boxes, scores, landmarks, width=width, height=height, detector=self.name)
+
+    def _look(
+        self, image: NDArray[np.uint8], long_side: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Boxes, scores and landmarks of the cells that see something in the picture reduced to that long side, in the
+        pixels of the picture."""
+        small, back = reduce(image, long_side)
+        scores, boxes, landmarks = (output[0] for output in self._session.run(small[None]))
+        seen = scores >= min(self.min_score, _SEEN)
+        return boxes[seen] * np.tile(back, 2), scores[seen], landmarks[seen] * back
