@@ -179,7 +179,7 @@ def evaluate(
 def evaluate(
     models: AnyPath | Sequence[AnyPath], data: AnyPath | Sequence[AnyPath], *, task: str = "expression",
     split: str = "validation", tta: str = "none", robustness: bool = False, every: int = 1, out: AnyPath | None = None,
-    progress: Progress = _silent, note: Note = warn,
+    progress: Progress = _silent, note: Note = _warn,
 ) -> Scores | Comparison | DetectionReport:  # fmt: skip
     """Measure a model (Scores) or a list of models on the same images (Comparison); choose on validation, keep test.
 
@@ -195,7 +195,7 @@ def evaluate(
     names = [str(name) for name in ([models] if isinstance(models, str | Path) else models)]
     target = None if out is None else Path(out)
     if _one_of("task", task, ("expression", "detect")) == "detect":
-        from mien.evaluation.detectors import measure_detectors
+        from mien.evaluation.detection.measure import measure_detectors
 
         if split != "validation" or tta != "none" or robustness:
             raise DataError("split, tta and robustness are for expressions; leave them out to measure detectors")
