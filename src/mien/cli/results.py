@@ -114,7 +114,11 @@ class Results:
         """What is said once at the end; `failed` is the number of all that went wrong."""
         for sentence in recording.notes if recording is not None else ():
             note(sentence)
-        if self._as_json or self._quiet or not self._read + self._failed:
+        if self._as_json or self._quiet:
+            return
+        if not self._read + self._failed:
+            if recording is not None and recording.records:
+                out.print(_networks(recording), highlight=False, soft_wrap=True)
             return
         printed(self._pictures)
         about = "" if recording is None else f" · {_networks(recording)}"

@@ -211,7 +211,8 @@ class Recording:
             for p in self.people
         )
         head = "<tr><th>source</th><th>person</th><th>seen</th><th>mostly</th><th>mean probability</th></tr>"
-        return f"<p>{escape(repr(self))}</p><table>{head}{rows}</table>"
+        style = "font:13px system-ui,sans-serif"
+        return f'<div style="{style}"><p>{escape(repr(self))}</p><table>{head}{rows}</table></div>'
 
 
 def _person(person: Person, episodes: Sequence[Episode]) -> dict[str, Any]:
