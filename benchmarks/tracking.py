@@ -3,7 +3,7 @@
     python benchmarks/tracking.py --json tracking.json
 
 People move through a frame of 1280x720 in seconds, not frames; what a detector would say of them is generated with
-its usual faults: boxes that tremble, faces missed now and then or for a while, lower scores and foreign looks for
+its usual faults: boxes that tremble, faces missed now and then or for a while, lower scores and foreign embeddings for
 people partly hidden, nothing at all for people more than half hidden, false alarms. Looks are vectors that stand for
 `mien.tracking.tracker.appearance`: the same person's have cosines around 0.75, two people's around 0.3.
 
@@ -38,7 +38,7 @@ from mien.tracking.assignment import assign
 from mien.tracking.tracker import MAX_GAP, Tracker
 
 WIDTH, HEIGHT = 1280, 720
-LOOK_DIMENSIONS = 48
+EMBEDDING_DIMENSIONS = 48
 
 Way = Callable[[float], tuple[float, float, float]]
 """Seconds to centre x, y and size of a face in pixels."""
@@ -156,7 +156,7 @@ class Frame:
     """What a detector says, and the truth."""
 
     faces: Faces
-    looks: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
     people: NDArray[np.intp]
     """Whom each face shows, -1 for a false alarm; after a cut the same people have other numbers."""
     visible: set[int]
@@ -166,7 +166,7 @@ class Frame:
 def play(scene: Scene, rng: np.random.Generator) -> Iterator[Frame]:
     """The scene's frames in order."""
     count = len(scene.ways)
-    common, persons = unit(rng.normal(size=LOOK_DIMENSIONS)), unit(rng.normal(size=(count, LOOK_DIMENSIONS)))
+    common, persons = unit(rng.normal(size=EMBEDDING_DIMENSIONS)), unit(rng.normal(size=(count, EMBEDDING_DIMENSIONS)))
     posters = rng.uniform([0, 0, 40], [WIDTH, HEIGHT, 120], (3, 3))  # half of the false alarms are always these
     missing_until = np.full(count, -1.0)
     time, shot = 0.0, 0
@@ -187,11 +187,11 @@ def play(scene: Scene, rng: np.random.Generator) -> Iterator[Frame]:
         alarms[again] = posters[rng.integers(3, size=again.sum())]
 
         share = shares[seen, None]
-        noise = unit(rng.normal(size=(len(seen), LOOK_DIMENSIONS)))
+        noise = unit(rng.normal(size=(len(seen), EMBEDDING_DIMENSIONS)))
         own = unit(0.55 * common + 0.67 * persons[seen] + 0.5 * noise)
-        looks = np.concatenate([
+        embeddings = np.concatenate([
             unit(share * own + (1 - share) * persons[hiders[seen]]),
-            unit(rng.normal(size=(len(alarms), LOOK_DIMENSIONS))),
+            unit(rng.normal(size=(len(alarms), EMBEDDING_DIMENSIONS))),
         ])  # fmt: skip
         scores = np.concatenate([
             0.92 - 0.5 * (1 - shares[seen]) + rng.normal(0, 0.04, len(seen)), rng.uniform(0.6, 0.75, len(alarms))
@@ -206,7 +206,7 @@ def play(scene: Scene, rng: np.random.Generator) -> Iterator[Frame]:
         people = np.concatenate([seen + shot * count, np.full(len(alarms), -1)])
         yield Frame(
             faces,
-            looks.astype(np.float32),
+            embeddings.astype(np.float32),
             people,
             visible={int(i) + shot * count for i in visible},
             cut=shot != before,
@@ -239,7 +239,7 @@ def visibility(
 class Follower(Protocol):
     """What is compared."""
 
-    def update(self, faces: Faces, cut: bool = False, looks: NDArray[np.float32] | None = None) -> Faces: ...
+    def update(self, faces: Faces, cut: bool = False, embeddings: NDArray[np.float32] | None = None) -> Faces: ...
 
 
 class GreedyIoU:
@@ -249,7 +249,7 @@ class GreedyIoU:
         self._last: dict[int, tuple[NDArray[np.float32], float]] = {}
         self._next = 1
 
-    def update(self, faces: Faces, cut: bool = False, looks: NDArray[np.float32] | None = None) -> Faces:
+    def update(self, faces: Faces, cut: bool = False, embeddings: NDArray[np.float32] | None = None) -> Faces:
         self._last = {i: (b, t) for i, (b, t) in self._last.items() if faces.time - t <= MAX_GAP and not cut}
         pairs = [
             (overlap(box, old), face, i) for i, (old, _) in self._last.items() for face, box in enumerate(faces.boxes)
@@ -298,13 +298,13 @@ class Tally:
         for name, count in vars(other).items():
             setattr(self, name, getattr(self, name) + count)
 
-    def follow(self, frames: list[Frame], tracker: Follower, by_looks: bool) -> None:
+    def follow(self, frames: list[Frame], tracker: Follower, by_appearance: bool) -> None:
         """Follow one scene and count."""
         together: Counter[tuple[int, int]] = Counter()
         last_id: dict[int, int] = {}
         last_time: dict[int, float] = {}
         for frame in frames:
-            ids = tracker.update(frame.faces, frame.cut, frame.looks if by_looks else None).ids
+            ids = tracker.update(frame.faces, frame.cut, frame.embeddings if by_appearance else None).ids
             assert ids is not None
             pairs = [(int(p), int(i)) for p, i in zip(frame.people, ids, strict=True) if i]
             self.people += len(frame.visible)
@@ -324,7 +324,7 @@ class Tally:
         self.identified += int(counts[assign(-counts)].sum())
 
 
-#: Greedy IoU; the tracker without looks, by motion alone; the tracker.
+#: Greedy IoU; the tracker without embeddings, by motion alone; the tracker.
 FOLLOWERS: dict[str, tuple[Callable[[], Follower], bool]] = {
     "greedy": (GreedyIoU, False),
     "motion": (Tracker, False),
@@ -345,8 +345,8 @@ def main() -> None:
     ):
         rng = np.random.default_rng([args.seed, number, run])
         frames = list(play(make(rng), rng))
-        for name, (follower, by_looks) in FOLLOWERS.items():
-            tallies[scene][name].follow(frames, follower(), by_looks)
+        for name, (follower, by_appearance) in FOLLOWERS.items():
+            tallies[scene][name].follow(frames, follower(), by_appearance)
 
     total = {name: Tally() for name in FOLLOWERS}
     for row in tallies.values():

@@ -100,13 +100,13 @@ class Stream(Closing):
         faces = faces.replace(source=frame.source, frame=frame.index, time=frame.time)
         return faces.replace(quality=quality(frame.image, faces)), appearance(frame.image, faces)
 
-    def _follow(self, frame: Frame, faces: Faces, appearances: NDArray[np.float32]) -> Faces:
+    def _follow(self, frame: Frame, faces: Faces, embeddings: NDArray[np.float32]) -> Faces:
         """What it says after those before it."""
         if frame.still:
             return faces.replace(quality=None)
         if frame.source != self._source:
             self._begin(frame.source)
-        faces = self._tracker.update(faces, self._cuts.update(frame.image), appearances)
+        faces = self._tracker.update(faces, self._cuts.update(frame.image), embeddings)
         return self._smoother.update(faces) if self.smoothing else faces
 
     def close(self) -> None:

@@ -86,16 +86,16 @@ def test_crossing_faces_keep_their_ids(fps: int) -> None:
 
 
 @pytest.mark.parametrize("turn_back", [False, True])
-def test_looks_tell_who_came_out_of_a_meeting(turn_back: bool) -> None:
+def test_embeddings_tell_who_came_out_of_a_meeting(turn_back: bool) -> None:
     """Both stand in one place for a moment; by their motion alone they might have passed or turned back."""
-    looks = np.eye(2, dtype=np.float32)
+    embeddings = np.eye(2, dtype=np.float32)
     tracker = Tracker()
     for k in range(100):
         t = k / 25
         apart = 300 - 150 * t if t < 2 else (150 * t - 300) * (1 if turn_back else -1)
         faces = frame(t, [(600 - apart, 300, 100), (600 + apart, 302, 98)])
         ids = tracker.update(
-            faces.select([0]) if abs(apart) < 40 else faces, looks=looks[: 1 if abs(apart) < 40 else 2]
+            faces.select([0]) if abs(apart) < 40 else faces, embeddings=embeddings[: 1 if abs(apart) < 40 else 2]
         )
         assert ids.ids is not None
         assert ids.ids.tolist() == [1, 2][: len(ids)]
@@ -193,9 +193,9 @@ def test_the_order_of_the_faces_does_not_matter(seed: int) -> None:
         assert ids.tolist() == expected[order].tolist()
 
 
-def test_looks_need_one_row_per_face() -> None:
-    with pytest.raises(ValueError, match=r"looks should have shape \(1, d\), not \(2, 4\)"):
-        Tracker().update(frame(0.0, [walk(0)]), looks=np.zeros((2, 4), np.float32))
+def test_embeddings_need_one_row_per_face() -> None:
+    with pytest.raises(ValueError, match=r"embeddings should have shape \(1, d\), not \(2, 4\)"):
+        Tracker().update(frame(0.0, [walk(0)]), embeddings=np.zeros((2, 4), np.float32))
 
 
 def person(seed: int) -> NDArray[np.uint8]:
@@ -210,17 +210,17 @@ def test_appearance_is_of_the_person_not_of_light_or_place() -> None:
     image[150:240, 400:490] = np.clip(person(1) * 0.7 + 20, 0, 255).astype(np.uint8)
     image[20:110, 300:390] = person(2)
     faces = frame(0, [(75 + 2, 65, 90), (445, 195 + 2, 94), (345, 65, 90)])
-    looks = appearance(image, faces)
-    np.testing.assert_allclose(np.linalg.norm(looks, axis=1), 1, atol=1e-5)
-    assert looks[0] @ looks[1] > 0.8
-    assert looks[0] @ looks[2] < 0.4
+    embeddings = appearance(image, faces)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
+    assert embeddings[0] @ embeddings[1] > 0.8
+    assert embeddings[0] @ embeddings[2] < 0.4
 
 
 @pytest.mark.parametrize("place", [(-500.0, 50.0, 40.0), (50.0, 50.0, 0.0), (2000.0, 50.0, 40.0)])
 def test_appearance_of_what_is_not_there_is_nothing(place: Place) -> None:
-    looks = appearance(np.zeros((100, 100, 3), np.uint8), frame(0, [place]))
-    assert looks.shape == (1, 768)
-    assert not looks.any()
+    embeddings = appearance(np.zeros((100, 100, 3), np.uint8), frame(0, [place]))
+    assert embeddings.shape == (1, 768)
+    assert not embeddings.any()
 
 
 def test_appearance_of_nobody() -> None:

@@ -9,13 +9,13 @@ from mien.faces import Faces
 from mien.tracking.tracker import MAX_GAP
 
 TIME_CONSTANT = 0.06
-"""Seconds from which on two frames count as two looks at the face."""
+"""Seconds from which on two frames count as two observations of the face."""
 
 _HOLD = 16.0
 """Mean time that an expression lasts, in time constants."""
 _SOFTNESS = 1.7
 """Temperature of what is given out: a face that is misread goes on being misread for as long as it keeps still, so
-looks agree more often than they are right."""
+observations agree more often than they are right."""
 
 
 class _Person:
@@ -23,9 +23,9 @@ class _Person:
 
     def __init__(self, probs: NDArray[np.float64], time: float) -> None:
         self.time = time
-        self.belief = _normalised(probs**_SOFTNESS)  # so that a first look is given out as it is
+        self.belief = _normalised(probs**_SOFTNESS)  # so that a first observation is given out as it is
 
-    def look(self, probs: NDArray[np.float64], time: float, weight: float, time_constant: float) -> None:
+    def observe(self, probs: NDArray[np.float64], time: float, weight: float, time_constant: float) -> None:
         """Take in what a frame says: forget for the time between, then add the evidence."""
         dt, self.time = max(0.0, time - self.time), time
         stay = np.exp(-dt / (_HOLD * time_constant))
@@ -72,7 +72,7 @@ class Smoother:
                 self._people[person_id] = _Person(probs, faces.time)
             else:
                 weight = 1.0 if faces.quality is None else float(faces.quality[i])
-                self._people[person_id].look(probs, faces.time, weight, self.time_constant)
+                self._people[person_id].observe(probs, faces.time, weight, self.time_constant)
             smoothed[i] = _normalised(self._people[person_id].belief ** (1 / _SOFTNESS))
         gone = [i for i, person in self._people.items() if not 0 <= faces.time - person.time <= self.max_gap]
         for person_id in gone:

@@ -43,13 +43,13 @@ _STRANGER = 4.5
 """Minus the log density of strangers' faces over places (in face areas) and log sizes: one in 30 face areas and over
 sizes that differ by a factor of 20. A face to which no track gives more than this is somebody new."""
 
-_SAME_LOOK, _LOOK_WEIGHT, _LOOK_LIMIT = 0.45, 8.0, 3.0
-"""Log likelihood ratio of two looks being one person's: weight * (cosine - same look), within +- the limit.
+_SAME_PERSON, _EMBEDDING_WEIGHT, _EMBEDDING_LIMIT = 0.45, 8.0, 3.0
+"""Log likelihood ratio of two embeddings being one person's: weight * (cosine - same embedding), within +- the limit.
 FER2013's faces, moved as a detector's jitter moves them, have cosines of 0.78 +- 0.14 with themselves and of 0.08 +-
 0.25 with each other; people in one light are more alike than that, so the even point lies above the middle."""
-_LOOK_TIME = 1.0
-"""Seconds, the time constant with which a track's look follows its face."""
-_LOOK_SIDE = 16
+_EMBEDDING_TIME = 1.0
+"""Seconds, the time constant with which a track's embedding follows its face."""
+_EMBEDDING_SIDE = 16
 _OTHER_SHAPE = 0.03
 """Difference of two aspect ratios' logarithms from which on the view is another."""
 
@@ -60,15 +60,15 @@ def appearance(image: NDArray[np.uint8], faces: Faces) -> NDArray[np.float32]:
     The colours inside the boxes of an `(H, W, 3)` uint8 RGB image on a grid of 16 x 16, less their mean. A box
     outside the image, or on a plain surface, gives zeros.
     """
-    looks = np.zeros((len(faces), _LOOK_SIDE * _LOOK_SIDE * 3), np.float32)
+    embeddings = np.zeros((len(faces), _EMBEDDING_SIDE * _EMBEDDING_SIDE * 3), np.float32)
     corners = np.maximum(np.rint(faces.boxes), 0).astype(int)
-    for look, (x1, y1, x2, y2) in zip(looks, corners, strict=True):
+    for embedding, (x1, y1, x2, y2) in zip(embeddings, corners, strict=True):
         patch = image[y1:y2, x1:x2]
         if patch.size:
-            look[:] = cv2.resize(patch, (_LOOK_SIDE, _LOOK_SIDE), interpolation=cv2.INTER_AREA).ravel()
-    looks -= looks.mean(1, keepdims=True)
-    looks /= np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), 1)
-    return looks
+            embedding[:] = cv2.resize(patch, (_EMBEDDING_SIDE, _EMBEDDING_SIDE), interpolation=cv2.INTER_AREA).ravel()
+    embeddings -= embeddings.mean(1, keepdims=True)
+    embeddings /= np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1)
+    return embeddings
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class _Sightings:
     centers: NDArray[np.float64]
     log_sizes: NDArray[np.float64]
     scores: NDArray[np.float32]
-    looks: NDArray[np.float32] | None
+    embeddings: NDArray[np.float32] | None
 
 
 class _Track:
@@ -94,7 +94,7 @@ class _Track:
         self.center, self.velocity = seen.centers[face], np.zeros(2)
         self.covariance = np.diag([_JITTER**2, _START_SPEED**2])
         self.log_size, self.size_variance = float(seen.log_sizes[face]), _SIZE_JITTER**2
-        self.look = None if seen.looks is None else seen.looks[face]
+        self.embedding = None if seen.embeddings is None else seen.embeddings[face]
 
     @property
     def confirmed(self) -> bool:
@@ -127,11 +127,13 @@ class _Track:
         return surprise
 
     def likeness(self, seen: _Sightings) -> NDArray[np.float64]:
-        """Log likelihood ratio of each face's look, (n,), for this person against another; 0 where not known."""
-        if self.look is None or seen.looks is None:
+        """Log likelihood ratio of each face's embedding, (n,), for this person against another; 0 where not known."""
+        if self.embedding is None or seen.embeddings is None:
             return np.zeros(len(seen.centers))
-        cosines = seen.looks.astype(np.float64) @ self.look
-        ratio: NDArray[np.float64] = np.clip(_LOOK_WEIGHT * (cosines - _SAME_LOOK), -_LOOK_LIMIT, _LOOK_LIMIT)
+        cosines = seen.embeddings.astype(np.float64) @ self.embedding
+        ratio: NDArray[np.float64] = np.clip(
+            _EMBEDDING_WEIGHT * (cosines - _SAME_PERSON), -_EMBEDDING_LIMIT, _EMBEDDING_LIMIT
+        )
         return ratio
 
     def see(self, seen: _Sightings, face: int, time: float) -> None:
@@ -144,10 +146,10 @@ class _Track:
         size_gain = self.size_variance / (self.size_variance + _SIZE_JITTER**2)
         self.log_size += size_gain * (float(seen.log_sizes[face]) - self.log_size)
         self.size_variance *= 1 - size_gain
-        if seen.looks is not None:
-            old = seen.looks[face] if self.look is None else self.look
-            look = old + (1 - np.exp((self.last_seen - time) / _LOOK_TIME)) * (seen.looks[face] - old)
-            self.look = look / max(float(np.linalg.norm(look)), 1e-6)
+        if seen.embeddings is not None:
+            old = seen.embeddings[face] if self.embedding is None else self.embedding
+            embedding = old + (1 - np.exp((self.last_seen - time) / _EMBEDDING_TIME)) * (seen.embeddings[face] - old)
+            self.embedding = embedding / max(float(np.linalg.norm(embedding)), 1e-6)
         self.evidence += float(seen.scores[face])
         self.sightings += 1
         self.last_seen = time
@@ -183,15 +185,15 @@ class Tracker:
         self._begun = False
         self._size = (0, 0)
 
-    def update(self, faces: Faces, cut: bool = False, looks: NDArray[np.float32] | None = None) -> Faces:
+    def update(self, faces: Faces, cut: bool = False, embeddings: NDArray[np.float32] | None = None) -> Faces:
         """The faces of the next frame with their `ids`: from 1 up, never used twice; 0 for a face that is not confirmed
         yet. Those in the first frame of a shot are confirmed at once unless they are faint.
 
-        `cut` says that this frame begins another shot; `looks` are unit vectors `(n, d)`, as from `appearance`.
-        Raises ValueError when there is not one look per face.
+        `cut` says that this frame begins another shot; `embeddings` are unit vectors `(n, d)`, as from `appearance`.
+        Raises ValueError when there is not one embedding per face.
         """
-        if looks is not None and (looks.ndim != 2 or len(looks) != len(faces)):
-            raise ValueError(f"looks should have shape ({len(faces)}, d), not {looks.shape}")
+        if embeddings is not None and (embeddings.ndim != 2 or len(embeddings) != len(faces)):
+            raise ValueError(f"embeddings should have shape ({len(faces)}, d), not {embeddings.shape}")
         dt, self._time = faces.time - self._time, faces.time
         begins = cut or dt < 0 or not self._fits(faces.width, faces.height) or not self._begun
         self._begun = True
@@ -201,7 +203,7 @@ class Tracker:
             track.predict(dt)
         boxes = faces.boxes.astype(np.float64)
         sizes = np.maximum(boxes[:, 2:] - boxes[:, :2], 1)
-        seen = _Sightings((boxes[:, :2] + boxes[:, 2:]) / 2, np.log(sizes).mean(1), faces.scores, looks)
+        seen = _Sightings((boxes[:, :2] + boxes[:, 2:]) / 2, np.log(sizes).mean(1), faces.scores, embeddings)
 
         owners: dict[int, _Track] = {}
         for track, face in self._pairs(seen):
