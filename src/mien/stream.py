@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,13 @@ from mien.tracking.shots import CutDetector
 from mien.tracking.smoother import Smoother
 from mien.tracking.tracker import Tracker, appearance
 
-if TYPE_CHECKING:
-    from mien.analyzer import Analyzer
+
+class Reads(Protocol):
+    """What a stream needs of an analyzer."""
+
+    def analyze(self, image: NDArray[np.uint8], *, keep_image: bool) -> Faces:
+        """The faces in an `(H, W, 3)` uint8 RGB picture with their probabilities."""
+        ...
 
 
 class Stream(Closing):
@@ -38,7 +43,7 @@ class Stream(Closing):
     """
 
     def __init__(
-        self, analyzer: Analyzer, frames: Frames | None, *, smoothing: bool = True, workers: int = 1,
+        self, analyzer: Reads, frames: Frames | None, *, smoothing: bool = True, workers: int = 1,
         fps: float = 25.0, color: Color = "rgb",
     ) -> None:  # fmt: skip
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:

@@ -26,10 +26,10 @@ from mien.data import prepared
 from mien.data.prepared import PreparedSet
 from mien.errors import DataError, ModelError, did_you_mean
 from mien.labels import VOTE_LABELS
-from mien.metrics import fit_temperature
 from mien.models import Card, Model
 from mien.training.device import predict_logits
 from mien.training.expression.average import average
+from mien.training.expression.calibration import temperature
 from mien.training.expression.logit_adjustment import adjust_logits, balance_adjustment
 from mien.training.expression.net import MEAN, STD, Network, parameter_count, to_input
 from mien.training.recipe import Recipe
@@ -44,7 +44,6 @@ Module = TypeVar("Module", bound=nn.Module)
 TOLERANCE = 1e-4
 """Largest difference of a probability to torch's, float32."""
 PARITY_IMAGES = 512
-CALIBRATION_IMAGES = 50
 BATCH_SIZES = (1, 7, 64)
 OPSET = 18
 
@@ -132,12 +131,6 @@ def export(
     crops = validation.images[:PARITY_IMAGES]
     difference = prove_parity(net, weights, crops, recipe.model.input_size, card.temperature)
     return Exported(out, models.save(out, card, weights), card, difference, len(crops))
-
-
-def temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The fitted temperature for a card; 1 where there are too few images for one: a handful of them are soon all
-    right, and would make every answer certain."""
-    return round(fit_temperature(logits, labels), 4) if len(labels) >= CALIBRATION_IMAGES else 1.0
 
 
 def to_onnx(net: Network, size: int) -> bytes:

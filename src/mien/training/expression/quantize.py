@@ -21,7 +21,7 @@ from mien import metrics, models
 from mien.data import prepared
 from mien.errors import DataError
 from mien.models import Card, Model
-from mien.training.expression.export import temperature
+from mien.training.expression.calibration import temperature
 from mien.training.expression.net import to_input
 from mien.training.recipe import Recipe
 from mien.vision.classify import Classifier, softmax
