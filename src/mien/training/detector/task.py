@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from mien import models
 from mien.data import photographs, prepared
 from mien.data.photographs import Photograph
 from mien.errors import DataError
-from mien.threads import in_order
+from mien.threads import cores, in_order
 from mien.training.detector.assignment import Cells, Truth, costs
 from mien.training.detector.mistakes import find_mistakes
 from mien.training.detector.net import DetectorNet, normalised
@@ -104,7 +103,7 @@ class DetectorTask:
             ]
             return np.stack([scene.image for scene in scenes]), _truth(scenes)
 
-        return in_order(compose, plan, max(1, len(os.sched_getaffinity(0)) // self._world.size))
+        return in_order(compose, plan, max(1, cores() // self._world.size))
 
     def step(self, running: nn.Module, batch: Batch, epoch: int, draws: torch.Generator) -> Step:
         pictures, truth = batch
