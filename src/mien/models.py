@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from mien.errors import DataError, MienError, ModelError, did_you_mean, reason
+from mien.errors import DataError, ModelError, OutputError, did_you_mean, reason
 from mien.files import replacing
 from mien.labels import check_labels
 
@@ -189,7 +189,7 @@ def save(path: Path, card: Card | DetectorCard, weights: bytes) -> Path:
 
     Two files cannot be replaced in one step, so the new card first waits under a name of its own; `load` takes it when
     it, and not the old card, fits the weights. Whenever this is interrupted, `load` finds the old pair or the new one.
-    Raises MienError where the place cannot be written.
+    Raises OutputError where the place cannot be written.
     """
     card_path, pending = path.with_suffix(".json"), _pending_card(path)
     text = card.model_dump_json(indent=2) + "\n"
@@ -198,7 +198,7 @@ def save(path: Path, card: Card | DetectorCard, weights: bytes) -> Path:
     try:
         with replacing(path, str(path)) as part:
             part.write_bytes(weights)
-    except MienError:
+    except OutputError:
         pending.unlink(missing_ok=True)
         raise
     with replacing(card_path, str(card_path)) as part:

@@ -41,6 +41,11 @@ def _silent(stage: str, done: int, of: int | None) -> None:
     """Progress that nobody follows."""
 
 
+def _warn(sentence: str) -> None:
+    """A Python warning that names the line of the caller of `train`, `evaluate` or `report`."""
+    warn(sentence, stacklevel=3)
+
+
 @dataclass(frozen=True)
 class TrainingRun:
     """What `train` leaves: the run `folder`, its resolved `recipe`, the lines of all `epochs` so far, how many of them
@@ -102,7 +107,7 @@ def train(
     recipe: AnyPath | Plan, data: AnyPath | Sequence[AnyPath], *, out: AnyPath | None = None,
     set: Mapping[str, Any] | Iterable[str] = (),
     resume: bool = False, minutes: float | None = None, device: str = "auto", threads: int | None = None,
-    progress: EpochProgress | None = None, note: Note = warn,
+    progress: EpochProgress | None = None, note: Note = _warn,
 ) -> TrainingRun:  # fmt: skip
     """Train a network as a recipe says: a shipped one by name, or the path of a .toml.
 
@@ -174,7 +179,7 @@ def evaluate(
 def evaluate(
     models: AnyPath | Sequence[AnyPath], data: AnyPath | Sequence[AnyPath], *, task: str = "expression",
     split: str = "validation", tta: str = "none", robustness: bool = False, every: int = 1, out: AnyPath | None = None,
-    progress: Progress = _silent, note: Note = warn,
+    progress: Progress = _silent, note: Note = _warn,
 ) -> Scores | Comparison | DetectionReport:  # fmt: skip
     """Measure a model (Scores) or a list of models on the same images (Comparison); choose on validation, keep test.
 
@@ -190,7 +195,7 @@ def evaluate(
     names = [str(name) for name in ([models] if isinstance(models, str | Path) else models)]
     target = None if out is None else Path(out)
     if _one_of("task", task, ("expression", "detect")) == "detect":
-        from mien.evaluation.detectors import measure_detectors
+        from mien.evaluation.detection.measure import measure_detectors
 
         if split != "validation" or tta != "none" or robustness:
             raise DataError("split, tta and robustness are for expressions; leave them out to measure detectors")
@@ -265,7 +270,7 @@ def export(
 
 def report(
     sources: AnyPath | Sequence[AnyPath], out: AnyPath = "report.html", *, data: AnyPath | None = None,
-    model: AnyPath | None = None, faces: Sequence[int] = (), progress: Progress = _silent, note: Note = warn,
+    model: AnyPath | None = None, faces: Sequence[int] = (), progress: Progress = _silent, note: Note = _warn,
 ) -> Path:  # fmt: skip
     """Write one HTML page that holds all it shows, and return its path.
 

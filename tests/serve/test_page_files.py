@@ -159,9 +159,9 @@ def test_a_film_is_uploaded_analysed_and_scrubbed(
     assert page.inner_text("#moments-count") == str(page.locator("#moments button").count())
     assert ("POST", f"{site.url}v1/videos") in requested, "every frame is read, as by the command"
     for what, beginning in (
-        ("table.jsonl", b"{"), ("table.parquet", b"PAR1"), ("episodes.csv", b"source,"), ("episodes.json", b"{"),
-        ("episodes.vtt", b"WEBVTT"), ("episodes.tsv", b"tier\t"), ("timeline.png", b"\x89PNG"),
-        ("timeline.html", b"<!doctype html>"),
+        ("table.jsonl", b"{"), ("frames.csv", b"source,"), ("table.parquet", b"PAR1"),
+        ("episodes.csv", b"source,"), ("episodes.json", b"{"), ("episodes.vtt", b"WEBVTT"),
+        ("episodes.tsv", b"tier\t"), ("timeline.png", b"\x89PNG"), ("timeline.html", b"<!doctype html>"),
     ):  # fmt: skip
         with page.expect_download() as download:
             page.click(f"[data-what='{what}']")

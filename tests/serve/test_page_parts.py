@@ -214,10 +214,12 @@ def test_live_lanes_are_shared_with_those_who_are_gone(tab: Watched) -> None:
             const before = structuredClone(live.lanes);
             live.remove(1);
             live.remove(4);
-            return [before, live.lanes];
+            const alone = new LiveLanes();
+            for (const id of [1, 2, 3]) alone.place(id, () => 1);
+            return [before, live.lanes, alone.lanes];
         }"""
     )
-    assert lanes == [[[1], [2, 6], [3], [4, 5]], [[2, 6], [3], [5]]]
+    assert lanes == [[[1], [2, 6], [3], [4, 5]], [[2, 6], [3], [5]], [[1, 2, 3]]]
 
 
 def test_every_result_of_a_film_is_offered() -> None:

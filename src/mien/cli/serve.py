@@ -121,12 +121,12 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def _address(host: str, port: int, token: str | None) -> str:
     """What people open. The token is in the fragment, which browsers send nowhere."""
-    shown = host
+    name = host
     if host in {"0.0.0.0", "::"}:
-        shown = socket.gethostname()
+        name = socket.gethostname()
     elif ":" in host:
-        shown = f"[{host}]"
-    return f"http://{shown}:{port}/{f'#token={token}' if token else ''}"
+        name = f"[{host}]"
+    return f"http://{name}:{port}/{f'#token={token}' if token else ''}"
 
 
 def _has_display() -> bool:

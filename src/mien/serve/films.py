@@ -1,4 +1,4 @@
-"""Films: uploaded, looked at, queued, asked after, and their results fetched."""
+"""Films: upload, queue, progress and results."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ FilmId = Annotated[str, InPath(alias="id", max_length=64, description="As POST /
         415,
         422,
         503,
-        good={202: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Where to ask."}}}},
+        good={202: {"headers": {"Location": {"schema": {"type": "string"}, "description": "The film's address."}}}},
     ),
     openapi_extra=upload_document("video/mp4", "video/webm", "application/octet-stream"),
 )
@@ -61,8 +61,8 @@ async def upload(
         float | None, Query(gt=0, le=1000, allow_inf_nan=False, description="Look at no more frames in a second.")
     ] = None,
 ) -> Film:
-    """The film is looked at before the answer: what is none, or has no picture, is refused. Its results are kept for
-    an hour, the film itself only until it is read."""
+    """The film is probed before the answer: a file that is no film, or has no picture, is refused. Its results are
+    kept for an hour, the film itself only until it is read."""
     jobs = service.jobs
     with jobs.place() as folder:
         with (folder / "film").open("xb") as file:
@@ -98,7 +98,7 @@ async def remove(id: FilmId, service: Shared) -> None:
         501,
         good={
             200: {
-                "description": "A row per face and frame, everybody's episodes, or a drawing of them.",
+                "description": "A row per face and frame, a row per frame, everybody's episodes, or a drawing of them.",
                 "content": {kind: {} for kind in sorted(set(_MIME.values()))},
             }
         },

@@ -39,9 +39,9 @@ class Guard:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
-        asked = Headers(scope=scope)
-        preflight = scope["method"] == "OPTIONS" and "access-control-request-method" in asked
-        cors = cors_headers(self.settings, asked, preflight)
+        request_headers = Headers(scope=scope)
+        preflight = scope["method"] == "OPTIONS" and "access-control-request-method" in request_headers
+        cors = cors_headers(self.settings, request_headers, preflight)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal begun

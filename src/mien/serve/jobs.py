@@ -23,7 +23,7 @@ from mien.serve.wire import Film
 
 State = Literal["queued", "running", "done", "failed"]
 _PROBE_SECONDS = 30.0
-"""For a first look at a film's container."""
+"""For probing a film's container."""
 _LOG = 2000
 _DIED = "takes more time or memory than is allowed, or is damaged in a way that ends its reader"
 _FRUGAL = {"POLARS_MAX_THREADS": "1", "MALLOC_ARENA_MAX": "2"}

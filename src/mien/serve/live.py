@@ -122,11 +122,11 @@ class Viewer:
                 raise _Gone
             content = message.get("bytes")
             if content is None:
-                await self._hear(message.get("text") or "")
+                await self._on_text(message.get("text") or "")
             else:
-                await self._put(content)
+                await self._on_frame(content)
 
-    async def _put(self, content: bytes) -> None:
+    async def _on_frame(self, content: bytes) -> None:
         if len(content) <= HEADER.size:
             await self._fail(400, "a frame is a header of 16 bytes and then a JPEG, WebP or PNG", None)
             return
@@ -141,7 +141,7 @@ class Viewer:
             self._service.metrics.frames.labels("dropped").inc()
             await self._send({"type": "dropped", "sequence": old.sequence})
 
-    async def _hear(self, text: str) -> None:
+    async def _on_text(self, text: str) -> None:
         if len(text) > _MAX_TEXT:
             await self._fail(413, f"a text message may have {_MAX_TEXT} characters", None)
             return

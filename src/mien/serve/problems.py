@@ -74,14 +74,16 @@ def documented(*statuses: int, good: dict[int | str, dict[str, Any]] | None = No
 
 
 def listed(errors: Sequence[Any]) -> str:
-    """What pydantic found wrong, in one sentence; of many only the first few."""
-    found = [
-        f"{'.'.join(str(part) for part in error['loc']) or 'the whole'}: "
-        f"{_lower(str(error['msg']).removeprefix('Value error, '))}"
-        for error in errors[:3]
-    ]
+    """What pydantic found wrong, in one sentence; of many only the first few, and a sentence of our own once."""
+    found: dict[str, str] = {}
+    for error in errors:
+        place = ".".join(str(part) for part in error["loc"]) or "the whole"
+        text = f"{place}: {_lower(str(error['msg']).removeprefix('Value error, '))}"
+        found.setdefault(str(error["msg"]) if error["type"] == "value_error" else text, text)
+        if len(found) == 3:
+            break
     more = len(errors) - len(found)
-    return "; ".join(found) + (f"; and {more} more" if more > 0 else "")
+    return "; ".join(found.values()) + (f"; and {more} more" if more > 0 else "")
 
 
 def _lower(text: str) -> str:

@@ -26,7 +26,7 @@ _MAX_REQUESTS = 16
 
 
 class Service:
-    """One analyzer for everybody, the turns at it, the films, the counters, and a private folder while it runs."""
+    """One analyzer for everybody, its slots, the films, the counters, and a private folder while it runs."""
 
     def __init__(self, analyzer: Analyzer, settings: Settings) -> None:
         self.analyzer, self.settings, self.metrics = analyzer, settings, Metrics()

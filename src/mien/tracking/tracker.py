@@ -20,7 +20,7 @@ START_SCORE = 0.7
 
 _CONFIRMED, _CONFIRMED_SECONDS = 3, 0.4
 """Sightings after which somebody who appears within a shot is confirmed, and the time between two that does as well:
-what a detector takes for a face in one frame is seldom there in the next (as `min_hits` of SORT, Bewley et al. 2016)."""
+what a detector takes for a face in one frame is seldom there in the next (`min_hits` of SORT, Bewley et al. 2016)."""
 _START_EVIDENCE = 1.5
 """Faint faces are confirmed no sooner than the scores of their sightings add up to this."""
 _PATIENCE = 0.2

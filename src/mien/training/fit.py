@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mien.errors import RecipeError
 from mien.training.detector.task import DetectorTask
@@ -67,8 +68,7 @@ def _fit(
     else:
         task = DetectorTask(recipe, data, world)
     net = task.net
-    ema = AveragedModel(net, use_buffers=True)
-    state = State(net, ema.module.eval().requires_grad_(False), _optimizer(net, optim), [])
+    state = State(net, copy.deepcopy(net).eval().requires_grad_(False), _optimizer(net, optim), [])
 
     facts = {"parameters": parameter_count(net), "data": task.facts, "processes": world.size}
     run.check(recipe, facts, resume=resume)
@@ -87,7 +87,6 @@ def _fit(
     with closing(TensorBoard(run.tensorboard if world.rank == 0 else None)) as board:
         try:
             first = len(state.history)
-            ema.n_averaged.fill_(first * task.steps)
             for epoch in range(first, optim.epochs):
                 if _out_of_patience(state.history, optim):
                     break
@@ -95,7 +94,7 @@ def _fit(
                 if world.any(time.monotonic() + needed >= deadline):
                     return state.history
                 began = time.perf_counter()
-                train_loss, train_accuracy = _train_epoch(epoch, state, ema, running, task, recipe, world, progress)
+                train_loss, train_accuracy = _train_epoch(epoch, state, running, task, recipe, world, progress)
                 validation_loss, validation_accuracy = task.validate(state.average)
                 seconds = time.perf_counter() - began
                 line = Epoch(
@@ -120,9 +119,8 @@ def _fit(
 
 
 def _train_epoch(
-    epoch: int, state: State, ema: AveragedModel, running: nn.Module, task: Task, recipe: Plan, world: World,
-    progress: Progress,
-) -> tuple[float, float]:  # fmt: skip
+    epoch: int, state: State, running: nn.Module, task: Task, recipe: Plan, world: World, progress: Progress
+) -> tuple[float, float]:
     """Every image once, less those that fill no batch; returns training loss and accuracy."""
     optim, device, steps = recipe.optim, world.device, task.steps
     seed = recipe.seed * 100_003 + epoch
@@ -139,10 +137,7 @@ def _train_epoch(
         state.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(step.loss)
         state.optimizer.step()
-        # The average forgets its first, untrained weights faster than the later ones.
-        decay = min(optim.average_decay, (1 + now) / (10 + now))
-        ema.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-        ema.update_parameters(state.net)
+        _update_average(state.average, state.net, min(optim.average_decay, (1 + now) / (10 + now)))
         loss_sum += step.logged_loss
         accuracy_sum += step.accuracy
         if i % 8 == 7 or i + 1 == steps:  # now and then: both lines wait for a GPU to catch up
@@ -166,6 +161,17 @@ def _optimizer(net: nn.Module, optim: LoopTable) -> torch.optim.Optimizer:
 
 def _out_of_patience(history: list[Epoch], optim: LoopTable) -> bool:
     return bool(history and optim.patience) and len(history) - best(history).epoch >= optim.patience
+
+
+def _update_average(average: nn.Module, net: nn.Module, decay: float) -> None:
+    """Exponential moving average of weights and normalisation statistics; counts of batches are left out.
+
+    Not by AveragedModel, whose counter makes the CPU wait for a GPU in every step, and whose decay is constant.
+    """
+    pairs = zip(average.state_dict().values(), net.state_dict().values(), strict=True)
+    floating = [(mine, theirs) for mine, theirs in pairs if mine.is_floating_point()]
+    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    update([mine for mine, _ in floating], [theirs for _, theirs in floating], 0)
 
 
 def _expected_seconds(history: list[Epoch], size: int) -> float:

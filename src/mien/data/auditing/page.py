@@ -57,7 +57,7 @@ class Section:
 
 
 def save_page(path: Path, audit: Audit, name: str) -> None:
-    """Write the page; `name` is what to call the set. Raises InputError when the place cannot be written."""
+    """Write the page; `name` is what to call the set. Raises OutputError when the place cannot be written."""
     page = render(audit, name)
     with replacing(path, str(path)) as part:
         part.write_text(page, encoding="utf-8", errors="backslashreplace")

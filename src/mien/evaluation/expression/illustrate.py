@@ -50,7 +50,7 @@ def _neither(folder: Path) -> DataError:
     below = sorted({file.parent for name in ("scores.json", "metrics.csv") for file in folder.glob(f"*/{name}")})
     if below:
         names = ", ".join(map(str, below[:6])) + (f" and {len(below) - 6} more" if len(below) > 6 else "")
-        return DataError(f"{folder} holds no scores.json itself, but folders with one: name {names}")
+        return DataError(f"{folder} holds no scores.json itself; name one of the folders in it: {names}")
     return DataError(
         f"{folder} holds no metrics.csv of mien train and no scores.json of mien evaluate; name a run folder, or the "
         "folder that mien evaluate wrote its scores to"

@@ -77,12 +77,12 @@ def few_images(scores: Scores) -> str:
     return few_images_note({label: row.support for label, row in scores.per_class.items()}, scores.split)
 
 
-def _interval(share: float, images: int) -> str:
+def _interval(share: float, images: int, digits: int) -> str:
     """The 95 % interval of a share of so many images, or a dash."""
     if not images:
         return "-"
     low, high = wilson_interval(round(share * images), images)
-    return f"{100 * low:.1f} to {percent(high)}"
+    return f"{100 * low:.{digits}f} to {100 * high:.{digits}f} %"
 
 
 def _title(runs: Sequence[TrainingLog], measured: Sequence[Measured]) -> str:

@@ -64,7 +64,7 @@ const live = new Live($("video"), { state: onState, faces: onFaces, problem: onP
 
 /* -- the server ------------------------------------------------------------------------------------------------ */
 
-function say(text, tone) {
+function setStatus(text, tone) {
   if ($("state-text").textContent !== text) $("state-text").textContent = text; // it is read out with every change
   $("state").dataset.tone = tone;
 }
@@ -73,10 +73,10 @@ async function greet() {
   try {
     const card = await (await request("/v1/model")).json();
     if (setLabels(card.labels)) showOwnLabels();
-    say("Ready", "good");
+    setStatus("Ready", "good");
     $("about-model").textContent = `Network: ${[card.name, card.licence].filter(Boolean).join(", ")}.`;
   } catch (error) {
-    say(error.title, "warn");
+    setStatus(error.title, "warn");
     const text = [401, 403].includes(error.status)
       ? "This server wants its token: open the whole address that mien serve printed, with #token= at its end."
       : sentence(error.message);
@@ -98,22 +98,22 @@ function showOwnLabels() {
 function onState(state, detail) {
   line = [state, detail];
   if (state === "ready") {
-    say("Live", "good");
+    setStatus("Live", "good");
     stage.lost = false;
     if (live.running && stage.troubled) stage.settle();
   } else if (state === "lost" || state === "busy") {
     const trouble = lineTrouble(state, detail);
-    say(trouble.title, "warn");
+    setStatus(trouble.title, "warn");
     readings.clear("Waiting for the server.");
     stage.lost = true;
     for (const id of ["fps", "latency"]) $(id).textContent = "–";
     stage.trouble(trouble, () => live.retry(), "Try now");
   } else if (state === "refused") {
     stopLive();
-    say("Not connected", "warn");
+    setStatus("Not connected", "warn");
     stage.trouble({ title: "The server does not take frames", text: sentence(detail) }, startLive);
-  } else if (state === "connecting" && !stage.troubled) say("Connecting", "quiet");
-  else if (state === "closed") say("Ready", "good");
+  } else if (state === "connecting" && !stage.troubled) setStatus("Connecting", "quiet");
+  else if (state === "closed") setStatus("Ready", "good");
 }
 
 function onProblem(title, text) {
@@ -177,8 +177,8 @@ function onFaces(frame) {
   const inServer = Object.entries(frame.milliseconds ?? {}).map(([step, ms]) => `${step} ${ms.toFixed(0)} ms`);
   $("latency-figure").title = `from camera to screen; in the server ${inServer.join(", ")}`;
   $("dropped").textContent = frame.dropped;
-  if (frame.latency > SLOW) say("Overloaded", "warn");
-  else say("Live", "good");
+  if (frame.latency > SLOW) setStatus("Overloaded", "warn");
+  else setStatus("Live", "good");
 }
 
 async function fillCameras(chosen) {
@@ -203,7 +203,7 @@ function togglePause() {
   if (stage.mode !== "live") return;
   live.pause(!live.paused);
   setPaused(live.paused);
-  say(live.paused ? "Paused" : "Live", live.paused ? "quiet" : "good");
+  setStatus(live.paused ? "Paused" : "Live", live.paused ? "quiet" : "good");
   seenAt = performance.now() / 1000;
 }
 

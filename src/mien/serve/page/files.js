@@ -123,10 +123,10 @@ export class Files {
     this.#photo = result;
     const picture = $("photo");
     picture.src = URL.createObjectURL(file);
-    const shown = await picture.decode().then(() => true, () => false);
+    const displayable = await picture.decode().then(() => true, () => false);
     signal.throwIfAborted();
     this.#showPhoto();
-    if (!shown) this.#stage.hint("This browser cannot show that kind of picture; what was read is beside it.");
+    if (!displayable) this.#stage.hint("This browser cannot show that kind of picture; what was read is beside it.");
     else if (!result.faces.length) this.#stage.hint("No face found in this photo.");
   }
 

@@ -38,17 +38,14 @@ export class LiveLanes {
     return this.#lanes;
   }
 
-  /** Find a lane for somebody new: one of their own, or that of whoever has been gone longest; `goneSince(id)` tells
-   * since when, and nothing for somebody in view. */
+  /** Find a lane for somebody new: that of whoever has been gone longest, else one of their own; `goneSince(id)` gives
+   * the time, and nothing for somebody in view. Who comes back under a new number thus starts no staircase. */
   place(id, goneSince) {
     if (this.#lanes.some((lane) => lane.includes(id))) return;
-    if (this.#lanes.length < LIVE_LANES) {
-      this.#lanes.push([id]);
-      return;
-    }
     const free = this.#lanes.filter((lane) => goneSince(lane.at(-1)) !== undefined);
     free.sort((a, b) => goneSince(a.at(-1)) - goneSince(b.at(-1)));
-    free[0]?.push(id);
+    if (free.length) free[0].push(id);
+    else if (this.#lanes.length < LIVE_LANES) this.#lanes.push([id]);
   }
 
   /** Forget somebody who has left the picture for good. */

@@ -24,7 +24,7 @@ export class Live {
   constructor(video, on) {
     this.#video = video;
     this.#on = on;
-    this.#connection = new Connection({ ...on, faces: (frame) => this.#hear(frame) });
+    this.#connection = new Connection({ ...on, faces: (frame) => this.#onFaces(frame) });
   }
 
   get running() {
@@ -85,7 +85,7 @@ export class Live {
     this.#connection.retry();
   }
 
-  #hear(frame) {
+  #onFaces(frame) {
     this.pace.note(frame.latency);
     if (this.running && !this.paused) this.#on.faces(frame);
   }

@@ -79,9 +79,9 @@ export class Overlay {
     context.clearRect(0, 0, width, height);
     if (!this.#frame || !width || !height) return;
     const moving = this.#glide(share);
-    const shown = this.#frame.people.map((person) => ({ ...person, box: this.#boxes.get(person.key) }));
+    const gliding = this.#frame.people.map((person) => ({ ...person, box: this.#boxes.get(person.key) }));
     const fitted = contain(this.#frame.width, this.#frame.height, width, height);
-    this.#paint(context, shown, { ...fitted, width, height, unit: 1, places: this.#places });
+    this.#paint(context, gliding, { ...fitted, width, height, unit: 1, places: this.#places });
     if (moving) this.#schedule();
   }
 

@@ -115,7 +115,7 @@ function paintChip(context, { chip, face, text, size }, view) {
 }
 
 function panelSize(context, font, view) {
-  context.font = `${font}px ${view.font}`;
+  context.font = `600 ${font}px ${view.font}`; // the best one is bold
   const names = Math.max(...LABELS.map((label) => context.measureText(label).width));
   const numbers = context.measureText(percent(1)).width;
   const width = names + numbers + font * (BARS + 2 * PAD + 1.4);

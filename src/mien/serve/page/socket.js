@@ -117,11 +117,11 @@ export class Connection {
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(address, token ? ["mien.v1", `bearer.${token}`] : ["mien.v1"]);
     this.#socket = socket;
-    socket.onmessage = (event) => this.#socket === socket && this.#hear(JSON.parse(event.data));
+    socket.onmessage = (event) => this.#socket === socket && this.#onMessage(JSON.parse(event.data));
     socket.onclose = (event) => this.#socket === socket && this.#lost(event);
   }
 
-  #hear(message) {
+  #onMessage(message) {
     switch (message.type) {
       case "ready":
         this.#ready = true;

@@ -35,7 +35,7 @@ export class Timeline {
   #duration = null;
   #reach = REACH;
   #interval = 0;
-  #shown = [];
+  #laidOut = [];
   #position = 0;
   #layer = null;
   #painting = 0;
@@ -150,8 +150,8 @@ export class Timeline {
 
   #paint() {
     this.#painting = 0;
-    const lanes = this.#layer ? this.#shown : this.#lanes();
-    this.#shown = lanes;
+    const lanes = this.#layer ? this.#laidOut : this.#lanes();
+    this.#laidOut = lanes;
     const shared = lanes.some((lane) => lane.length > 1);
     const lane = lanes.length <= 2 ? 56 : 38;
     const row = lane + GAP + (shared ? NAMES : 0);
@@ -172,7 +172,7 @@ export class Timeline {
       const context = this.#layer.getContext("2d");
       context.setTransform(density, 0, 0, density, 0, 0);
       this.#paintLanes(context, lanes, plot);
-      this.#tellOthers(lanes);
+      this.#noteOthers(lanes);
     }
     const context = this.#context;
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -182,7 +182,7 @@ export class Timeline {
     if (this.#duration !== null) this.#paintPlayhead(context, plot);
   }
 
-  #tellOthers(lanes) {
+  #noteOthers(lanes) {
     const others = this.#people.size - lanes.flat().length;
     const who = others === 1 ? "1 more person has" : `${others} more people have`;
     const text = this.#duration === null ? `${who} no lane here.` : `${who} no lane here: they were seen for less time.`;
@@ -212,7 +212,7 @@ export class Timeline {
       const top = GAP / 2 + k * plot.row + (plot.shared ? NAMES : 0);
       context.fillStyle = tones.ink;
       context.textAlign = "left";
-      context.fillText(laneName(lane, plot.short), 2, top + plot.lane / 2);
+      context.fillText(laneName(lane, plot.short, this.#duration === null), 2, top + plot.lane / 2);
       context.fillStyle = tones.line;
       context.fillRect(plot.left, top + plot.lane, plot.width, 1);
       context.save();
@@ -290,19 +290,20 @@ export class Timeline {
   }
 }
 
-function laneName(lane, short) {
-  if (lane.length > 1) return short ? "" : `${lane.length} people`;
-  return short ? `${lane[0].id}` : `Person ${lane[0].id}`;
+/** On the left of a lane: who it is; while live, who was there last; of several in a film, how many. */
+function laneName(lane, short, live) {
+  if (lane.length > 1 && !live) return short ? "" : `${lane.length} people`;
+  return short ? `${lane.at(-1).id}` : `Person ${lane.at(-1).id}`;
 }
 
 /** Over the stretches of a shared lane: who it is, as far as there is room before the next one. */
 function paintNames(context, lane, tones, x, top, plot) {
   const places = lane.map((person, i) => {
     const end = i + 1 < lane.length ? x(lane[i + 1].start) : plot.left + plot.width;
-    return { id: person.id, start: x(person.start), end };
+    return { id: person.id, start: x(person.start), end, left: x(person.end) <= plot.left };
   });
   const fits = (name, { start, end }) => context.measureText(name).width + 8 <= end - start;
-  const seen = places.filter(({ start, end }) => end > start); // the others have gone to the left
+  const seen = places.filter(({ start, end, left }) => end > start && !left);
   const short = !seen.every((place) => fits(`Person ${place.id}`, place));
   for (const place of seen) {
     const { id, start } = place;
