@@ -1,4 +1,4 @@
-"""The lesson of finding faces: scenes composed anew in every epoch, and average precision on held-out ones."""
+"""Training a detector: scenes composed anew in every epoch, and average precision on held-out ones."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _mistakes(photographs: list[Photograph]) -> list[tuple[int, NDArray[np.float
 
 
 def _examination(held_out: list[Photograph], recipe: DetectorRecipe) -> list[Scene]:
-    """One scene around every held-out photograph, or of many every so manieth, the same in every run of a recipe."""
+    """Scenes around the held-out photographs, around every Nth of many; the same in every run of a recipe."""
     studio = Studio(held_out, np.empty((0, 48, 48), np.uint8), recipe.augment)
     size = min(MAX_VALIDATION_SIZE, max(recipe.augment.sizes))
     chosen = range(0, len(held_out), -(-len(held_out) // _EXAMINED))
