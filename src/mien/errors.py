@@ -2,6 +2,7 @@
 
 MienError                 caught by the command line and printed as one sentence
 ├── InputError            an image, film or path that cannot be read
+│   └── InputErrors       several of these
 ├── OutputError           a file that cannot be written
 ├── ModelError            weights or a card that are missing, broken or disagree
 ├── DataError             a data set that cannot be read or does not say what is needed
@@ -12,7 +13,7 @@ MienError                 caught by the command line and printed as one sentence
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -22,6 +23,19 @@ class MienError(Exception):
 
 class InputError(MienError):
     """An image, film or path that cannot be read."""
+
+
+class InputErrors(InputError):
+    """Several of these, which are its `problems`."""
+
+    def __init__(self, problems: Sequence[InputError]) -> None:
+        super().__init__(f"{len(problems)} sources could not be read: " + "; ".join(map(str, problems)))
+        self.problems = list(problems)
+
+    @classmethod
+    def of(cls, problems: Sequence[InputError]) -> InputError:
+        """One error for all of them: itself where there is but one."""
+        return problems[0] if len(problems) == 1 else cls(problems)
 
 
 class OutputError(MienError):

@@ -285,7 +285,7 @@ def test_the_progress_bar_does_not_swallow_results(photos: Path, tiny_model: Pat
     finally:
         os.close(controller)
     assert len([json.loads(line) for line in done.stdout.splitlines()]) == 3
-    assert "reading" in shown
+    assert "pictures" in shown
     assert '"source"' not in shown
 
 

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from films import make_faces_film, make_film
 from numpy.typing import NDArray
+from PIL import Image
 from polars.testing import assert_frame_equal
 
 import mien
@@ -43,10 +44,11 @@ def test_one_pass_gives_every_output(analyzer: mien.Analyzer, film: Path, tmp_pa
         timeline=[tmp_path / "tl.png", tmp_path / "tl.html"], progress=seen.append,
     )  # fmt: skip
     alone = list(analyzer.stream(film, every=3))
-    assert [one.faces.to_dict() for one in seen] == [faces.to_dict() for faces in alone]
+    assert [one.faces.to_dict() for one in seen if one.faces is not None] == [faces.to_dict() for faces in alone]
+    assert seen[-1].record is recording.records[0]
     assert [faces.to_dict() for faces in recording.frames()] == [faces.to_dict() for faces in alone]
     assert (seen[-1].frames, seen[-1].source, seen[-1].of) == (20, str(film), 1)
-    assert seen[-1].duration == pytest.approx(2, abs=0.1)
+    assert seen[0].duration == pytest.approx(2, abs=0.1)
 
     table = recording.to_polars()
     assert len(table) == sum(len(faces) for faces in alone)
@@ -127,6 +129,42 @@ def test_several_films_keep_their_people_apart(analyzer: mien.Analyzer, film: Pa
         mien.watch(folder, analyzer=analyzer, episodes=tmp_path / "e.vtt")
 
 
+def test_pictures_and_films_in_their_order(
+    analyzer: mien.Analyzer, film: Path, astronaut: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for name in ("a.png", "b.jpg", "d.png"):
+        Image.fromarray(astronaut).save(folder / name)
+    (folder / "c.mp4").write_bytes(film.read_bytes())
+    (folder / "e.png").touch()
+    recording = mien.watch(
+        folder, analyzer=analyzer, every=15, table=tmp_path / "t.csv", frames=tmp_path / "f.csv", save=tmp_path / "out",
+        episodes=tmp_path / "e.csv",
+    )  # fmt: skip
+    assert [Path(name).name for name in recording.sources] == ["a.png", "b.jpg", "c.mp4", "d.png"]
+    assert ["e.png is empty (0 bytes)" in str(problem) for problem in recording.problems] == [True]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.jpg", "c.mp4", "d.png"]
+    frames = pl.read_csv(tmp_path / "f.csv")
+    assert frames["source"].str.split("/").list.last().to_list() == ["a.png", "b.jpg", *["c.mp4"] * 4, "d.png"]
+    table = recording.to_polars()
+    assert_frame_equal(pl.read_csv(tmp_path / "t.csv", schema=table.schema), table)
+    assert table.filter(pl.col("id").is_null())["label"].to_list() == ["happy"] * 3
+    assert len(recording.coverage) == 4
+    assert {person.source for person in recording.people} == {str(folder / "c.mp4")}
+    with pytest.raises(InputError, match=r"e\.vtt is for films and streams, and none is named"):
+        mien.watch(folder / "a.png", analyzer=analyzer, episodes=tmp_path / "e.vtt")
+
+
+def test_what_cannot_be_read_at_all_leaves_the_older_table(analyzer: mien.Analyzer, tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no film")
+    (tmp_path / "t.csv").write_text("an older table")
+    with pytest.raises(InputError, match="is no film that can be read"):
+        mien.watch(tmp_path / "broken.mp4", analyzer=analyzer, table=tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text() == "an older table"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.mp4", "t.csv"]
+
+
 def test_arrays_pictures_and_what_is_nothing(
     analyzer: mien.Analyzer, astronaut: NDArray[np.uint8], tmp_path: Path
 ) -> None:
@@ -154,7 +192,7 @@ def test_arrays_pictures_and_what_is_nothing(
         ({"timeline": "t.jpg"}, r"t\.jpg should end in \.png or \.html"),
         ({"episodes": "x.json", "table": "x.csv", "frames": "x.csv"}, r"x\.csv is named for two outputs"),
         ({"geometry": True}, "no network for geometry"),
-        ({"min_score": 0.5}, "leave them out, or the analyzer"),
+        ({"min_score": 0.5}, "leave them out"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_written(

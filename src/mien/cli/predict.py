@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from itertools import groupby
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,14 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.console import be_quiet, complain
-from mien.cli.films import watch_film
 from mien.cli.options import DetectorName, DetectorWeights, MinConfidence, MinScore, MinSize, ModelName, Quiet
-from mien.cli.pictures import JPEG, Pictures
-from mien.errors import InputError, MienError, OutputError
+from mien.cli.results import Results
+from mien.errors import MienError
 
 if TYPE_CHECKING:
     from mien.media.opening import RawVideo
-    from mien.media.sources import Source
 
 _FILMS = "Films and streams"
 
@@ -102,97 +98,34 @@ def predict(
     People in films keep a number, and their probabilities are smoothed over time. Skips what cannot be read, lists it
     at the end and exits with 1. Ctrl-C ends a film early and completes its files.
     """
-    from mien.analyzer import load
-    from mien.media.opening import open_frames
-    from mien.media.sources import find_sources
-    from mien.output.places import place_for
-    from mien.output.tables import open_frames_table, open_table
-    from mien.recording.outputs import Outputs
-    from mien.recording.watch import check_outputs, describe
+    from mien.recording.watch import watch
 
     be_quiet(quiet)
     _check(max_fps, fps, start, end)
-    raw = _raw(size, fps)
-    found, problems = find_sources(paths)
-    failures: list[MienError] = list(problems)
-    if not found:
-        _give_up(failures)
-    moving = [source for source in found if source.kind != "picture"]
-    if (timeline or episodes) and not moving:
-        raise InputError(f"{'--timeline' if timeline else '--episodes'} is for films and streams, and none is named")
-    names = [source.name for source in moving]
-    check_outputs(
-        tables=[table] if table else [], frames=[frames] if frames else [], episodes=[episodes] if episodes else [],
-        timelines=[timeline] if timeline else [], names=names,
-    )  # fmt: skip
-    targets = _targets(found, save) if save else {}
-    cores = os.cpu_count() or 1
-    workers = jobs or cores
-    if not moving:
-        workers = min(workers, len(found))
-    analyzer = load(
-        model, detector, detector_weights, threads=max(1, cores // workers), min_score=min_score, min_size=min_size
-    )
-
-    pictures = Pictures(analyzer, workers, min_confidence, as_json)
-    about = describe(
-        analyzer,
-        {
-            "every": every,
-            "max_fps": max_fps,
-            "start": start,
-            "end": end,
-            "smoothing": True,
-            "min_confidence": min_confidence,
-        },
-    )
-    outputs = Outputs()
-    rows = [outputs.open(open_table(table, min_confidence, analyzer.label_names, about), table)] if table else []
-    frame_rows = [outputs.open(open_frames_table(frames, about), frames)] if frames else []
-    tables = [*rows, *frame_rows]
-
-    def read_film(source: Source) -> int:
-        """Gives the signal that ended it early, or 0. Raises OutputError when a table cannot be written any more."""
+    recording, problems, code = None, [], 0
+    with Results(as_json=as_json, quiet=quiet, min_confidence=min_confidence, start=start, end=end) as results:
         try:
-            opened = open_frames(source, every=every, max_fps=max_fps, start=start, end=end, raw=raw, newest=True)
+            recording = watch(
+                paths, table=table, frames=frames, save=save, episodes=episodes, timeline=timeline, model=model,
+                detector=detector, detector_weights=detector_weights, min_score=min_score, min_size=min_size,
+                every=every, max_fps=max_fps, start=start, end=end, raw=_raw(size, fps), workers=jobs,
+                min_confidence=min_confidence, keep=False, progress=results.show,
+            )  # fmt: skip
         except MienError as error:
-            failures.append(error)
-            return 0
-        i = moving.index(source)
-        recording, signal = watch_film(
-            opened, analyzer, as_json=as_json, quiet=quiet, start=start, end=end, every=every, max_fps=max_fps,
-            workers=workers, min_confidence=min_confidence, table=rows, frames=frame_rows, video=targets.get(source),
-            episodes=place_for(episodes, names, i, "episodes") if episodes else None,
-            timeline=place_for(timeline, names, i, "timeline") if timeline else None,
-        )  # fmt: skip
-        failures.extend(recording.problems)
-        for one in tables:
-            if one.failure is not None:
-                raise one.failure
-        return signal
-
-    stopped_by = 0
-    try:
-        for still, group in groupby(found, key=lambda source: source.kind == "picture"):
-            if still:
-                failures += pictures.read(list(group), tables, targets)
-            else:
-                stopped_by = next((signal for source in group if (signal := read_film(source))), 0)
-            if stopped_by:
-                break
-    except OutputError:
-        pass  # closing it says why
-    outputs.close()
-    failures += outputs.problems
-    if pictures.count and not as_json and not quiet:
-        pictures.summary(len(failures))
-    if stopped_by:
-        for failure in failures:
-            complain(str(failure))
+            recording = getattr(error, "recording", None)
+            problems = list(getattr(error, "problems", [error]))
+        except (KeyboardInterrupt, SystemExit) as error:
+            recording = getattr(error, "recording", None)
+            code = 130 if isinstance(error, KeyboardInterrupt) else int(error.code or 0)
+    if recording is not None:
+        problems = [*problems, *recording.problems]
+    results.finish(recording, len(problems))
+    for problem in problems:
+        complain(str(problem))
+    if code:
         complain("interrupted; what had been read until then is written")
-        raise typer.Exit(128 + stopped_by)
-    if failures:
-        _give_up(failures)
+    if code or problems:
+        raise typer.Exit(code or 1)
 
 
 def _check(max_fps: float | None, fps: float | None, start: float | None, end: float | None) -> None:
@@ -208,12 +141,6 @@ def _check(max_fps: float | None, fps: float | None, start: float | None, end: f
         )
 
 
-def _give_up(failures: list[MienError]) -> None:
-    for failure in failures:
-        complain(str(failure))
-    raise typer.Exit(1)
-
-
 def _raw(size: str | None, fps: float | None) -> RawVideo | None:
     from mien.media.opening import RawVideo
 
@@ -223,39 +150,3 @@ def _raw(size: str | None, fps: float | None) -> RawVideo | None:
     if sides is None or fps is None:
         raise typer.BadParameter("raw frames need both, as in --size 640x480 --fps 25", param_hint="--size and --fps")
     return RawVideo(int(sides[1]), int(sides[2]), fps)
-
-
-def _targets(found: list[Source], folder: Path) -> dict[Source, Path]:
-    """Where each annotated image or film goes: under `folder` as it lies under what all the named folders share;
-    what is no file, by its name.
-
-    Raises InputError where that would overwrite a file that was named.
-    """
-    from mien.media.images import is_url
-
-    files = [s for s in found if s.kind in {"picture", "film"} and not is_url(s.name)]
-    places = {source: source.path.parent.resolve() / source.path.name for source in files}
-    try:
-        folders = [p for source, place in places.items() for p in (place.parent, source.root.resolve())]
-        shared = os.path.commonpath(folders) if folders else ""
-    except ValueError:  # Windows, where drives share nothing
-        raise InputError("with --save all files should lie on one drive; name those of one drive at a time") from None
-    targets: dict[Source, Path] = {}
-    used: set[Path] = set()
-    for source in found:
-        if source in places:
-            target = folder / places[source].relative_to(shared)
-        else:
-            target = folder / (re.sub(r"[^A-Za-z0-9]+", "-", source.name).strip("-") or "stdin")
-        endings = {*JPEG, ".png"} if source.kind == "picture" else {".mp4"}
-        if target.suffix.lower() not in endings:
-            target = target.with_name(f"{target.name}{'.png' if source.kind == 'picture' else '.mp4'}")
-        while target in used:
-            target = target.with_stem(f"{target.stem}_")
-        used.add(target)
-        targets[source] = target
-    originals = set(places.values())
-    for target in targets.values():
-        if target.parent.resolve() / target.name in originals:
-            raise InputError(f"--save {folder} would overwrite {target} itself; name another folder")
-    return targets

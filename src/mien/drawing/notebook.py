@@ -7,6 +7,7 @@ from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -16,7 +17,7 @@ from mien.drawing.annotate import annotate, colours
 if TYPE_CHECKING:
     from mien.faces import Faces
 
-_WIDTH = 480
+_WIDTH = 640
 """Of the picture, in pixels at most."""
 _MOST = 12
 """So many faces have bars."""
@@ -28,19 +29,22 @@ def faces_html(faces: Faces) -> str:
     more = f"<p>and {len(faces) - _MOST} more</p>" if len(faces) > _MOST else ""
     picture = ""
     if faces.image is not None:
-        source = _encoded(annotate(faces.image, faces))
-        picture = f'<img src="data:image/jpeg;base64,{source}" alt="{len(faces)} faces" style="max-width:{_WIDTH}px">'
+        source = _encoded(faces.image, faces)
+        picture = f'<img src="data:image/jpeg;base64,{source}" alt="{len(faces)} faces" style="max-width:100%">'
     return (
         f'<div style="font:13px system-ui,sans-serif"><p>{escape(repr(faces))}</p>{picture}'
         f'<div style="display:flex;flex-wrap:wrap;gap:1.2em;margin-top:.6em">{shown}</div>{more}</div>'
     )
 
 
-def _encoded(image: NDArray[np.uint8]) -> str:
-    small = Image.fromarray(image)
-    small.thumbnail((_WIDTH, 4 * _WIDTH))
+def _encoded(image: NDArray[np.uint8], faces: Faces) -> str:
+    """Reduced first and annotated then, so that words can be read."""
+    scale = min(1.0, _WIDTH / image.shape[1])
+    if scale < 1:
+        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     content = BytesIO()
-    small.save(content, "JPEG", quality=88)
+    Image.fromarray(annotate(image, faces.replace(boxes=faces.boxes * scale))).save(content, "JPEG", quality=88)
     return b64encode(content.getvalue()).decode("ascii")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.errors import InputError
+from mien.errors import InputError, InputErrors
 from mien.media.cameras import capture, find_camera
 from mien.media.frames import Frame, Frames, Pick
 from mien.media.images import Color, ImageLike, load_image, read_image, unreachable
@@ -79,7 +79,7 @@ def open_frames(
     )
     sources += found
     if not sources:
-        raise _together(problems)
+        raise InputErrors.of(problems)
     if len(sources) == 1 and not problems:
         one = sources[0]
         opened = _open(one, Pick(every, max_fps, start, end), raw)
@@ -93,15 +93,9 @@ def open_frames(
             except InputError as problem:
                 problems.append(problem)
         if problems:
-            raise _together(problems)
+            raise InputErrors.of(problems)
 
     return Frames(read)
-
-
-def _together(problems: Sequence[InputError]) -> InputError:
-    if len(problems) == 1:
-        return problems[0]
-    return InputError(f"{len(problems)} sources could not be read: " + "; ".join(map(str, problems)))
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,9 @@ def _find(names: Sequence[str | Path], search: _Search) -> tuple[list[Source], l
     found: dict[str | Path, Source] = {}
     problems: list[InputError] = []
     for name in names:
+        if not str(name) or name == Path():
+            problems.append(InputError("an empty name is no source; the current folder is ./"))
+            continue
         kind = _kind_of_name(name) if isinstance(name, str) else None
         if kind is not None:
             found.setdefault(str(name), Source(str(name), kind))

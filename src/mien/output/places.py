@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from mien.errors import InputError
+from mien.media.images import is_url
+from mien.media.sources import Source
+from mien.output.pictures import JPEG
 
 _ENDINGS = {"episodes": ".csv", "timeline": ".png", "video": ".mp4"}
 """Of the files in a folder."""
@@ -41,3 +45,37 @@ def _stem(name: str) -> str:
     last = name.rstrip("/").rpartition("/")[2].partition("?")[0] if "://" in name else Path(name).name
     stem = Path(last).stem if last not in ("", "-") else "source"
     return stem or "source"
+
+
+def mirrored(found: Sequence[Source], folder: Path) -> dict[Source, Path]:
+    """Where each annotated image or film goes: under `folder` as it lies under what all the named folders share;
+    what is no file, by its name.
+
+    Raises InputError where that would overwrite a file that was named.
+    """
+    files = [s for s in found if s.kind in {"picture", "film"} and not is_url(s.name)]
+    places = {source: source.path.parent.resolve() / source.path.name for source in files}
+    try:
+        folders = [p for source, place in places.items() for p in (place.parent, source.root.resolve())]
+        shared = os.path.commonpath(folders) if folders else ""
+    except ValueError:  # Windows, where drives share nothing
+        raise InputError("annotated files need one drive: name the files of one drive at a time") from None
+    targets: dict[Source, Path] = {}
+    used: set[Path] = set()
+    for source in found:
+        if source in places:
+            target = folder / places[source].relative_to(shared)
+        else:
+            target = folder / (re.sub(r"[^A-Za-z0-9]+", "-", source.name).strip("-") or "stdin")
+        endings = {*JPEG, ".png"} if source.kind == "picture" else {".mp4"}
+        if target.suffix.lower() not in endings:
+            target = target.with_name(f"{target.name}{'.png' if source.kind == 'picture' else '.mp4'}")
+        while target in used:
+            target = target.with_stem(f"{target.stem}_")
+        used.add(target)
+        targets[source] = target
+    originals = set(places.values())
+    for target in targets.values():
+        if target.parent.resolve() / target.name in originals:
+            raise InputError(f"annotated files in {folder} would overwrite {target} itself; name another folder")
+    return targets

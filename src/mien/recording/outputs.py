@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from mien.errors import MienError
 
 Output = TypeVar("Output")
+
+
+class _GivenUp(Exception):
+    """What an output sees that is not to be completed."""
 
 
 class Outputs:
@@ -26,14 +29,20 @@ class Outputs:
         try:
             opened = stack.enter_context(output)
         except BaseException:
-            for begun, _ in self._stacks:
-                begun.__exit__(*sys.exc_info())
-            self._stacks = []
+            self.give_up()
             raise
         self._stacks.append((stack, path))
         return opened
 
+    def give_up(self) -> None:
+        """Leave what was there before as it is."""
+        stacks, self._stacks = self._stacks, []
+        for stack, _ in stacks:
+            with suppress(_GivenUp), stack:
+                raise _GivenUp
+
     def close(self) -> None:
+        """Complete them all."""
         stacks, self._stacks = self._stacks, []
         for stack, path in stacks:
             try:

@@ -52,13 +52,13 @@ class Recorder:
         self.notes: list[str] = []
         self.frames, self.dropped = 0, 0
         self._frames_with_faces = self._faces = 0
-        self._first = self._last = 0.0
+        self._first = self.last = 0.0
         self._min_confidence = min_confidence
         self._episode_paths, self._timeline_paths = episodes, timelines
         self._finder, self._timeline = EpisodeFinder(), Timeline()
         self._episodes: list[Episode] = []
         self._seen: dict[int, tuple[float, float]] = {}
-        self._log = FaceLog() if keep else None
+        self.log = FaceLog() if keep else None
         self._outputs = Outputs()
         self._video = self._outputs.open(open_video(video, original, end), video) if video is not None else None
         self._tables: list[Table] = []
@@ -78,11 +78,11 @@ class Recorder:
         Raises OutputError when an output cannot be written, after all others have been; `finish` still completes those.
         """
         self._first = faces.time if not self.frames else self._first
-        self.frames, self._last = self.frames + 1, faces.time
+        self.frames, self.last = self.frames + 1, faces.time
         self._frames_with_faces += len(faces) > 0
         self._faces += len(faces)
-        if self._log is not None:
-            self._log.add(faces.replace(image=None))
+        if self.log is not None:
+            self.log.add(faces.replace(image=None))
         if faces.ids is not None:
             self._timeline.add(faces)
             if faces.probs is not None:
@@ -116,9 +116,9 @@ class Recorder:
                 self._save(path, lambda path: save_episodes(path, self.name, self._episodes))
             for path in self._timeline_paths:
                 self._save(path, lambda path: save_timeline(path, self._timeline, self._episodes))
-        seconds = self._last - self._first + self._timeline.interval if self.frames else 0.0
+        seconds = self.last - self._first + self._timeline.interval if self.frames else 0.0
         coverage = Coverage(self.name, self.frames, self._frames_with_faces, self._faces, seconds, self.dropped)
-        return SourceRecord(self.name, coverage, self._people(), self._episodes, self._timeline, self._log)
+        return SourceRecord(self.name, coverage, self._people(), self._episodes, self._timeline)
 
     def _save(self, path: Path, save: Callable[[Path], None]) -> None:
         try:

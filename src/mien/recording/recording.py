@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mien.columns import columns_to_pandas, columns_to_polars
 from mien.errors import InputError, MienError
 from mien.faces import Faces, printable
+from mien.labels import LABELS
 from mien.output.episodes import save_episodes
 from mien.output.places import place_for
 from mien.output.tables import open_frames_table, open_table
@@ -70,14 +71,13 @@ class Coverage:
 
 @dataclass
 class SourceRecord:
-    """What was read from one source."""
+    """What was read from one source; pictures have neither people nor a timeline."""
 
     name: str
     coverage: Coverage
-    people: list[Person]
-    episodes: list[Episode]
-    timeline: Timeline
-    log: FaceLog | None = None
+    people: list[Person] = field(default_factory=list)
+    episodes: list[Episode] = field(default_factory=list)
+    timeline: Timeline | None = None
 
 
 @dataclass(repr=False)
@@ -90,6 +90,7 @@ class Recording:
     notes        what else is worth knowing, in sentences
     written      the files that were written
     interrupted  whether it was stopped before the end
+    logs         the faces of every frame, where they were kept
     """
 
     records: list[SourceRecord] = field(default_factory=list)
@@ -98,6 +99,7 @@ class Recording:
     notes: list[str] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
     interrupted: bool = False
+    logs: list[FaceLog] = field(default_factory=list)
 
     @property
     def sources(self) -> list[str]:
@@ -121,21 +123,21 @@ class Recording:
 
     def frames(self) -> list[Faces]:
         """The faces of every frame again, without pictures. Raises InputError where they were not kept."""
-        return [faces for record in self.records for faces in self._log(record).frames()]
+        return [faces for log in self._kept() for faces in log.frames()]
 
     def to_polars(self) -> pl.DataFrame:
         """One row per face and frame, with the columns of written tables. Raises InputError where the faces were not
         kept, MissingExtraError without polars."""
-        return columns_to_polars([(log.columns(), log.label_names) for log in map(self._log, self.records)])
+        return columns_to_polars([(log.columns(), log.label_names) for log in self._kept()])
 
     def to_pandas(self) -> pd.DataFrame:
         """As `to_polars`, for pandas."""
-        return columns_to_pandas([(log.columns(), log.label_names) for log in map(self._log, self.records)])
+        return columns_to_pandas([(log.columns(), log.label_names) for log in self._kept()])
 
-    def _log(self, record: SourceRecord) -> FaceLog:
-        if record.log is None:
+    def _kept(self) -> list[FaceLog]:
+        if self.records and not self.logs:
             raise InputError("the faces of each frame were not kept; watch with keep=True, or read the table it wrote")
-        return record.log
+        return self.logs
 
     def summary(self) -> dict[str, Any]:
         """For JSON: per source its coverage and people, each with how often they showed what and for how long."""
@@ -166,10 +168,11 @@ class Recording:
     ) -> list[Path]:
         """Write files as `mien.watch` does, and give their paths. Raises InputError where the faces of each frame are
         asked for and were not kept, or a path has another ending; OutputError when a file cannot be written."""
-        names = [record.name for record in self.records]
+        films = [record for record in self.records if record.timeline is not None]
+        names = [record.name for record in films]
         written = []
         if table is not None:
-            label_names = self._log(self.records[0]).label_names if self.records else ()
+            label_names = self._kept()[0].label_names if self.records else LABELS
             with open_table(table, min_confidence, label_names, self.provenance) as rows:
                 for faces in self.frames():
                     rows.write(faces)
@@ -179,11 +182,11 @@ class Recording:
                 for faces in self.frames():
                     rows.write(faces)
             written.append(Path(frames))
-        for i, record in enumerate(self.records):
+        for i, record in enumerate(films):
             if episodes is not None:
                 written.append(place_for(episodes, names, i, "episodes"))
                 save_episodes(written[-1], record.name, record.episodes)
-            if timeline is not None:
+            if timeline is not None and record.timeline is not None:
                 written.append(place_for(timeline, names, i, "timeline"))
                 save_timeline(written[-1], record.timeline, record.episodes)
         return written
@@ -208,7 +211,8 @@ class Recording:
             for p in self.people
         )
         head = "<tr><th>source</th><th>person</th><th>seen</th><th>mostly</th><th>mean probability</th></tr>"
-        return f"<p>{escape(repr(self))}</p><table>{head}{rows}</table>"
+        style = "font:13px system-ui,sans-serif"
+        return f'<div style="{style}"><p>{escape(repr(self))}</p><table>{head}{rows}</table></div>'
 
 
 def _person(person: Person, episodes: Sequence[Episode]) -> dict[str, Any]:

@@ -1,68 +1,74 @@
-"""`watch`: one pass over a source, with every output that was asked for."""
+"""`watch`: one pass over everything that is named, with every output that was asked for."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from signal import SIGINT
 from typing import Any
 
 from mien.analyzer import Analyzer, load
+from mien.drawing.annotate import annotate
 from mien.errors import InputError, MienError, OutputError
-from mien.faces import Faces, printable
+from mien.faces import Faces
 from mien.interrupt import stopping_by_default
-from mien.media.frames import Frames
-from mien.media.images import Color
+from mien.media.frames import Frames, Pick
+from mien.media.images import Color, read_image
 from mien.media.opening import FrameSource, RawVideo, open_frames
-from mien.media.sources import Source, find_sources
-from mien.output.episodes import check_episodes
-from mien.output.places import is_folder, place_for
-from mien.output.tables import Table, check_table, open_frames_table, open_table
-from mien.output.timeline.render import check_timeline
-from mien.output.video import check_video
+from mien.output.pictures import save_picture
+from mien.output.tables import Table, open_frames_table, open_table
 from mien.provenance import provenance
+from mien.recording.log import FaceLog
 from mien.recording.outputs import Outputs
+from mien.recording.plan import Destinations, ManyPaths, ManyTables, PathLike, Plan
 from mien.recording.recorder import Recorder
-from mien.recording.recording import Recording
+from mien.recording.recording import Coverage, Recording, SourceRecord
 from mien.stream import Stream
-
-PathLike = str | Path
-TableLike = PathLike | Table
+from mien.threads import in_order
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far `watch` is.
+    """How far `watch` is: after every picture and frame, and when a film has been read to its end.
 
-    source      the name of the source that is being read, the `number`-th of `of`
-    seconds     time of the frame that was read last; `duration` is that of the whole source, where it is known
-    frames      read so far of this source
-    faces       those of that frame
+    source    the name of what is being read, the `number`-th of `of`
+    picture   it is a picture by itself
+    seconds   time of the frame that was read last; `duration` is that of the whole film, where it is known
+    frames    read so far of this source
+    faces     those of that frame; None at the end of a film, and for a picture that could not be read
+    problem   why that picture could not be read
+    record    what was read of a film, at its end
     """
 
     source: str
     number: int
     of: int
-    seconds: float
-    duration: float | None
-    frames: int
-    faces: Faces
+    picture: bool = False
+    seconds: float = 0.0
+    duration: float | None = None
+    frames: int = 0
+    faces: Faces | None = None
+    problem: MienError | None = None
+    record: SourceRecord | None = None
 
 
 def watch(
     source: FrameSource | Frames,
     *,
-    table: TableLike | Sequence[TableLike] | None = None,
-    frames: TableLike | Sequence[TableLike] | None = None,
+    table: ManyTables = None,
+    frames: ManyTables = None,
     video: PathLike | None = None,
-    episodes: PathLike | Sequence[PathLike] | None = None,
-    timeline: PathLike | Sequence[PathLike] | None = None,
+    save: PathLike | None = None,
+    episodes: ManyPaths = None,
+    timeline: ManyPaths = None,
     geometry: bool = False,
     analyzer: Analyzer | None = None,
     model: PathLike | None = None,
     detector: str | None = None,
+    detector_weights: PathLike | None = None,
     min_score: float | None = None,
     min_size: float = 0.0,
     every: int = 1,
@@ -84,20 +90,22 @@ def watch(
         recording.people, recording.episodes, recording.coverage
         recording.to_polars()
 
-    `source` is a film, a camera, a URL, a folder or pattern, several of these, a sequence of arrays, or opened Frames;
-    how they are read is as in `Analyzer.stream`, by `analyzer` or else by one that is loaded with `model`, `detector`,
-    `min_score` and `min_size`. `workers` frames are read at the same time (None: as many as there are cores).
+    `source` is a film, a camera, a URL, a picture, a folder or pattern, several of these, a sequence of arrays, or
+    opened Frames; how they are read is as in `Analyzer.stream`, by `analyzer` or else by one that is loaded with
+    `model`, `detector`, `detector_weights`, `min_score` and `min_size`. `workers` pictures or frames are read at the
+    same time (None: as many as there are cores).
 
     table       a row per face: .csv, .jsonl or .parquet; of all sources together. A list writes several
-    frames      a row per frame, with or without a face, likewise
+    frames      a row per picture or frame, with or without a face, likewise
     video       the annotated film, .mp4
+    save        a folder for annotated pictures and films, in folders as they came from
     episodes    who showed what when: .csv, .json, .vtt or .tsv (ELAN)
     timeline    the same drawn: .png or .html
     geometry    head pose and what the face does; this version has no network for it and refuses it
 
-    Of several sources `video`, `episodes` and `timeline` are folders. `min_confidence` is the probability below which
-    an expression is called uncertain in them. With `keep` the recording holds the faces of every frame (about 200 bytes
-    each); without, memory stays the same however long the source is. `progress` is called after every frame.
+    Of several films `video`, `episodes` and `timeline` are folders. `min_confidence` is the probability below which an
+    expression is called uncertain in them. With `keep` the recording holds the faces of every frame (about 200 bytes
+    each); without, memory stays the same however long a film is. `progress` is called after every frame.
 
     Files appear when they are whole. What is wrong with a source, or an output that fails, is in the recording's
     `problems`, and all that could be read is written nevertheless. Ctrl-C completes the files, too: KeyboardInterrupt
@@ -108,102 +116,32 @@ def watch(
     """
     if geometry:
         raise InputError("this version of mien has no network for geometry; leave geometry out")
-    if workers is not None and workers < 1:
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
         raise InputError(f"workers should be a whole number from 1 on, not {workers!r}")
+    Pick(every, max_fps, start, end)  # raises on what makes no sense
+    plan = Plan(source, Destinations.of(table, frames, video, save, episodes, timeline))
     cores = os.cpu_count() or 1
-    options = {
-        "every": every, "max_fps": max_fps, "start": start, "end": end, "smoothing": smoothing,
-        "min_confidence": min_confidence,
-    }  # fmt: skip
+    workers = workers or cores
+    if all(plan.is_picture(i) for i in range(len(plan.sources))):
+        workers = min(workers, len(plan.sources))
+    if analyzer is None:
+        threads = max(1, cores // workers)
+        analyzer = load(model, detector, detector_weights, threads, min_score=min_score, min_size=min_size)
+    elif min_score is not None or min_size or model or detector or detector_weights:
+        raise InputError(
+            "model, detector, detector_weights, min_score and min_size are for loading an analyzer: leave them out"
+        )
+    choice = {"every": every, "max_fps": max_fps, "start": start, "end": end}
+    about = describe(analyzer, {**choice, "smoothing": smoothing, "min_confidence": min_confidence})
 
-    opened, problems = _sources(source)
-    names = [one.name if isinstance(one, Source | Frames) else "" for one in opened]
-    tables, frame_tables = _listed(table), _listed(frames)
-    episode_paths, timeline_paths = _listed(episodes), _listed(timeline)
-    check_outputs(
-        tables=tables, frames=frame_tables, video=video, episodes=episode_paths, timelines=timeline_paths, names=names
-    )
-
-    def start_reading(one: Any) -> Frames:
+    def opened(one: Any) -> Frames:
         if isinstance(one, Frames):
             return one
         return open_frames(
             one, every=every, max_fps=max_fps, start=start, end=end, raw=raw, newest=True, fps=fps, color=color
         )
 
-    # Before anything is loaded or written, so that a source that is not there costs nothing.
-    first = start_reading(opened[0]) if len(opened) == 1 else None
-    if analyzer is None:
-        threads = max(1, cores // (workers or cores))
-        analyzer = load(model, detector, threads=threads, min_score=min_score, min_size=min_size)
-    elif min_score is not None or min_size or model or detector:
-        raise InputError("model, detector, min_score and min_size are the analyzer's: leave them out, or the analyzer")
-    recording = Recording(problems=problems, provenance=describe(analyzer, options))
-    outputs = Outputs()
-    shared = [
-        table if isinstance(table, Table)
-        else outputs.open(open_table(table, min_confidence, analyzer.label_names, recording.provenance), Path(table))
-        for table in tables
-    ]  # fmt: skip
-    shared_frames = [
-        table if isinstance(table, Table)
-        else outputs.open(open_frames_table(table, recording.provenance), Path(table))
-        for table in frame_tables
-    ]  # fmt: skip
-    failure: BaseException | None = None
-    for i, one in enumerate(opened):
-        try:
-            reading = first or start_reading(one)
-            recorder = Recorder(
-                names[i], analyzer.label_names, tables=shared, frame_tables=shared_frames,
-                video=None if video is None else place_for(video, names, i, "video"), original=reading.file, end=end,
-                episodes=[place_for(path, names, i, "episodes") for path in episode_paths],
-                timelines=[place_for(path, names, i, "timeline") for path in timeline_paths],
-                min_confidence=min_confidence, provenance=recording.provenance, keep=keep,
-            )  # fmt: skip
-        except MienError as error:
-            if first is not None:
-                first.close()
-                failure = error
-            problems.append(error)
-            continue
-        stopped = False
-        stream = Stream(analyzer, reading, smoothing=smoothing, workers=workers or cores)
-        signals: list[int] = []
-        try:
-            with stopping_by_default(reading.stop) as signals:
-                for frame, faces in stream.pairs():
-                    recorder.write(frame.image, faces)
-                    if progress is not None:
-                        done = recorder.frames
-                        progress(Progress(names[i], i + 1, len(opened), frame.time, reading.duration, done, faces))
-        except OutputError:
-            stopped = True  # closing it says why
-        except InputError as error:  # a film that is cut short is still worth what was read
-            problems.append(error)
-        except BaseException as error:  # noqa: BLE001 - raised below, once all files are complete
-            failure = error
-            recording.interrupted |= isinstance(error, KeyboardInterrupt)
-        finally:
-            stream.close()
-        if signals and failure is None:
-            failure = KeyboardInterrupt() if signals[0] == SIGINT else SystemExit(128 + signals[0])
-        recorder.dropped = reading.dropped
-        recording.interrupted |= reading.interrupted
-        stopped |= recording.interrupted or failure is not None
-        recording.records.append(recorder.finish(interrupted=stopped))
-        recording.written += recorder.written
-        recording.notes += recorder.notes
-        problems += recorder.problems
-        if stopped:
-            break
-    outputs.close()
-    recording.written += outputs.written
-    problems += outputs.problems
-    if failure is not None:
-        failure.recording = recording  # type: ignore[attr-defined]
-        raise failure
-    return recording
+    return _Run(plan, analyzer, about, workers, min_confidence, keep, progress).read(opened, smoothing, end)
 
 
 def describe(analyzer: Analyzer, options: dict[str, Any]) -> dict[str, Any]:
@@ -218,51 +156,167 @@ def describe(analyzer: Analyzer, options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _sources(source: FrameSource | Frames) -> tuple[list[Any], list[MienError]]:
-    """What is to be opened one after the other; raises InputError when there is nothing."""
-    if isinstance(source, Frames | Source):
-        return [source], []
-    if isinstance(source, str | Path | int):
-        items: list[Any] = [source]
-    elif isinstance(source, list | tuple) and all(isinstance(item, str | Path | Source) for item in source):
-        items = list(source)
-    else:
-        return [source], []
-    given = [item for item in items if isinstance(item, Source)]
-    found, problems = find_sources([str(i) if isinstance(i, int) else i for i in items if not isinstance(i, Source)])
-    if not given and not found:
-        if not problems:
-            raise InputError("no source was given: name a film, a folder, a camera or a URL")
-        raise problems[0] if len(problems) == 1 else InputError("; ".join(map(str, problems)))
-    return [*given, *found], list(problems)
+class _Run:
+    """One call of `watch`."""
+
+    def __init__(
+        self, plan: Plan, analyzer: Analyzer, about: dict[str, Any], workers: int, min_confidence: float, keep: bool,
+        progress: Callable[[Progress], object] | None,
+    ) -> None:  # fmt: skip
+        self._plan, self._analyzer, self._workers, self._keep = plan, analyzer, workers, keep
+        self._min_confidence, self._progress = min_confidence, progress
+        self._recording = Recording(problems=plan.problems, provenance=about)
+        self._outputs = Outputs()
+        self._tables = self._opened(
+            plan.to.tables, lambda path: open_table(path, min_confidence, analyzer.label_names, about)
+        )
+        self._frame_tables = self._opened(plan.to.frames, lambda path: open_frames_table(path, about))
+        self._reading: Frames | None = None
+        self._interrupted = False
+
+    def _opened(self, tables: Sequence[PathLike | Table], opened: Callable[[Path], Any]) -> list[Table]:
+        return [
+            table if isinstance(table, Table) else self._outputs.open(opened(Path(table)), Path(table))
+            for table in tables
+        ]
+
+    def read(self, opened: Callable[[Any], Frames], smoothing: bool, end: float | None) -> Recording:
+        """Everything, in its order. Whatever is raised on the way is raised once all files are complete."""
+        recording, failure = self._recording, None
+        signals: list[int] = []
+        try:
+            with stopping_by_default(self._stop) as signals:
+                for picture, group in groupby(range(len(self._plan.sources)), key=self._plan.is_picture):
+                    if picture:
+                        self._read_pictures(list(group))
+                    else:
+                        for i in group:
+                            self._watch(i, opened, smoothing, end)
+        except _Stopped:
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised below
+            failure = error
+        if not recording.records and failure is None and len(recording.problems) == 1:
+            failure = recording.problems.pop()
+        if recording.records:
+            self._outputs.close()
+        else:
+            self._outputs.give_up()
+        recording.written += self._outputs.written
+        recording.problems += self._outputs.problems
+        if signals and failure is None:
+            failure = KeyboardInterrupt() if signals[0] == SIGINT else SystemExit(128 + signals[0])
+        if failure is not None:
+            recording.interrupted |= isinstance(failure, KeyboardInterrupt)
+            failure.recording = recording  # type: ignore[attr-defined]
+            raise failure
+        return recording
+
+    def _stop(self) -> None:
+        """Read no further; for signal handlers."""
+        self._interrupted = True
+        if self._reading is not None:
+            self._reading.stop()
+
+    def _read_pictures(self, chosen: list[int]) -> None:
+        """Pictures that follow each other, several at a time."""
+        log = FaceLog() if self._keep else None
+        if log is not None:
+            self._recording.logs.append(log)
+        results = in_order(self._read_picture, chosen, min(self._workers, len(chosen)))
+        for i, result in zip(chosen, results, strict=True):
+            name, total = self._plan.name(i), len(self._plan.sources)
+            if isinstance(result, MienError):
+                self._recording.problems.append(result)
+                self._tell(Progress(name, i + 1, total, picture=True, problem=result))
+            else:
+                if log is not None:
+                    log.add(result)
+                coverage = Coverage(name, 1, int(len(result) > 0), len(result), 0.0)
+                self._recording.records.append(SourceRecord(name, coverage))
+                for table in (*self._tables, *self._frame_tables):
+                    self._write(table, result)
+                self._tell(Progress(name, i + 1, total, picture=True, frames=1, faces=result))
+            self._check_stopped()
+
+    def _read_picture(self, i: int) -> Faces | MienError:
+        try:
+            image = read_image(self._plan.name(i))
+            faces = self._analyzer.analyze(image, keep_image=False).replace(source=self._plan.name(i))
+            if (place := self._plan.annotated(i)) is not None:
+                save_picture(place, annotate(image, faces, self._min_confidence))
+                self._recording.written.append(place)
+        except MienError as error:
+            return error
+        return faces
+
+    def _watch(self, i: int, opened: Callable[[Any], Frames], smoothing: bool, end: float | None) -> None:
+        """A film, stream or camera, to its end."""
+        plan, recording, name, total = self._plan, self._recording, self._plan.name(i), len(self._plan.sources)
+        try:
+            frames = self._reading = opened(plan.sources[i])
+        except MienError as error:
+            recording.problems.append(error)
+            return
+        try:
+            recorder = Recorder(
+                name, self._analyzer.label_names, tables=self._tables, frame_tables=self._frame_tables,
+                video=plan.annotated(i), original=frames.file, end=end, episodes=plan.episodes(i),
+                timelines=plan.timelines(i), min_confidence=self._min_confidence, keep=self._keep,
+            )  # fmt: skip
+        except MienError as error:
+            frames.close()
+            recording.problems.append(error)
+            return
+        finished = False
+        try:
+            with Stream(self._analyzer, frames, smoothing=smoothing, workers=self._workers) as stream:
+                for frame, faces in stream.pairs():
+                    recorder.write(frame.image, faces)
+                    count = recorder.frames
+                    self._tell(
+                        Progress(
+                            name, i + 1, total, seconds=frame.time, duration=frames.duration, frames=count, faces=faces
+                        )
+                    )
+            finished = True
+        except OutputError:
+            pass  # closing it says why
+        except InputError as error:  # a film that is cut short is still worth what was read
+            recording.problems.append(error)
+            finished = True
+        finally:
+            recorder.dropped = frames.dropped
+            recording.interrupted |= frames.interrupted
+            record = recorder.finish(interrupted=not finished or frames.interrupted)
+            if recorder.frames:
+                recording.records.append(record)
+            if recorder.log is not None:
+                recording.logs.append(recorder.log)
+            recording.written += recorder.written
+            recording.notes += recorder.notes
+            recording.problems += recorder.problems
+        if recorder.frames:
+            self._tell(Progress(name, i + 1, total, seconds=recorder.last, frames=recorder.frames, record=record))
+        if not finished:
+            raise _Stopped
+        self._check_stopped()
+
+    def _tell(self, progress: Progress) -> None:
+        if self._progress is not None:
+            self._progress(progress)
+
+    def _write(self, table: Table, faces: Faces) -> None:
+        try:
+            table.write(faces)
+        except OutputError:
+            raise _Stopped from None  # closing it says why
+
+    def _check_stopped(self) -> None:
+        if self._interrupted or (self._reading is not None and self._reading.interrupted):
+            self._recording.interrupted = True
+            raise _Stopped
 
 
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, str | Path | Table) else list(value)
-
-
-def check_outputs(
-    *, tables: Sequence[TableLike] = (), frames: Sequence[TableLike] = (), video: PathLike | None = None,
-    episodes: Sequence[PathLike] = (), timelines: Sequence[PathLike] = (), names: Sequence[str],
-) -> None:  # fmt: skip
-    """Whatever can be refused of outputs for the sources `names` is refused here, before anything is read. Raises
-    InputError."""
-    for table in (*tables, *frames):
-        if not isinstance(table, Table):
-            check_table(table)
-    for paths, what, check in (
-        ([] if video is None else [video], "video", check_video),
-        (episodes, "episodes", check_episodes),
-        (timelines, "timeline", check_timeline),
-    ):
-        for path in paths:
-            if names:
-                place_for(path, names, 0, what)
-            if not is_folder(path):
-                check(Path(path))
-    named = [*tables, *frames, *episodes, *timelines, *([] if video is None else [video])]
-    files = [Path(path) for path in named if not isinstance(path, Table) and not is_folder(path)]
-    if twice := [path for i, path in enumerate(files) if path in files[:i]]:
-        raise InputError(f"{printable(str(twice[0]))} is named for two outputs; give each a file of its own")
+class _Stopped(Exception):
+    """Nothing more is to be read."""

@@ -136,19 +136,22 @@ def read(order: Order, say: Callable[[dict[str, Any]], object]) -> None:
             said = time.monotonic()
             say({"seconds": done.seconds, "frames": done.frames})
 
-    recording = watch(
-        frames, analyzer=analyzer, workers=1, keep=False, progress=progress,
-        table=[results / f"table.{kind}" for kind in tables],
-        frames=results / "frames.csv",
-        episodes=[results / f"episodes.{kind}" for kind in ("csv", "json", "vtt", "tsv")],
-        timeline=[results / f"timeline.{kind}" for kind in ("png", "html")],
-    )  # fmt: skip
-    coverage = recording.coverage[0]
-    detail = "; ".join(str(problem) for problem in recording.problems)
-    if not coverage.frames:
-        say({"state": "failed", "detail": detail or f"{order.name} holds no frame that can be read"})
+    try:
+        recording = watch(
+            frames, analyzer=analyzer, workers=1, keep=False, progress=progress,
+            table=[results / f"table.{kind}" for kind in tables],
+            frames=results / "frames.csv",
+            episodes=[results / f"episodes.{kind}" for kind in ("csv", "json", "vtt", "tsv")],
+            timeline=[results / f"timeline.{kind}" for kind in ("png", "html")],
+        )  # fmt: skip
+    except InputError as error:
+        say({"state": "failed", "detail": str(error)})
         return
-    say({"seconds": last, "frames": coverage.frames, "state": "done", "detail": detail})
+    detail = "; ".join(str(problem) for problem in recording.problems)
+    if recording.coverage:
+        say({"seconds": last, "frames": recording.coverage[0].frames, "state": "done", "detail": detail})
+    else:
+        say({"state": "failed", "detail": detail or f"{order.name} holds no frame that can be read"})
 
 
 def _frames(film: Film, pick: Pick, order: Order, stop: Event) -> Iterator[Frame]:
