@@ -65,3 +65,38 @@ def write_photographs(path: Path, astronaut: NDArray[np.uint8]) -> str:
     )
     table.write_parquet(path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_folder(folder: Path, astronaut: NDArray[np.uint8]) -> None:
+    """A picture with a face and a doubtful region, and one without either."""
+    folder.mkdir()
+    x1, y1, x2, y2 = SCENE
+    for name, pixels in (("face.png", astronaut), ("scene.png", astronaut[y1:y2, x1:x2])):
+        cv2.imwrite(str(folder / name), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    lines = ["image,x1,y1,x2,y2,ignore", f"face.png,{','.join(map(str, BOX))},", "face.png,0,0,30,40,1"]
+    (folder / "boxes.csv").write_text("\n".join(lines) + "\n")
+
+
+def write_album(path: Path, astronaut: NDArray[np.uint8]) -> None:
+    """Make a Parquet file with 60 portraits and 20 scenes, told apart by the quality of their compression."""
+    import polars as pl
+
+    x1, y1, x2, y2 = SCENE
+    rows = []
+    for quality in range(40, 100):
+        for pixels, face in ((astronaut, True), (astronaut[y1:y2, x1:x2], False)):
+            if face or quality % 3 == 0:
+                code = cv2.imencode(
+                    ".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, quality)
+                )
+                rows.append(
+                    {
+                        "image": code[1].tobytes(),
+                        "faces": [list(BOX)] * face,
+                        "landmarks": [[list(point) for point in LANDMARKS]] * face,
+                        "ignore": [],
+                    }
+                )
+    boxes = pl.List(pl.List(pl.Float32))
+    columns = [("image", pl.Binary()), ("faces", boxes), ("landmarks", pl.List(boxes)), ("ignore", boxes)]
+    pl.DataFrame(rows, schema=columns).write_parquet(path)

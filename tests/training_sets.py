@@ -12,6 +12,11 @@ from mien.labels import FERPLUS_COLUMNS, LABELS
 from mien.training.recipe import Recipe, read
 
 SIZE = 28
+PLAIN_SCENES = {
+    "tiles": [1, 1, 1], "paste": 0, "frames": 0, "mistakes": 0, "soft": 0, "occlude": 0, "grey": 0, "dark": 0,
+    "blur": 0, "noise": 0, "jpeg": 0,
+}  # fmt: skip
+"""A detector's training pictures with nothing drawn that a table can leave out, mosaics aside."""
 
 
 def striped(per_split: int = 140, *, votes: bool = True, seed: int = 0) -> PreparedSet:

@@ -1,8 +1,7 @@
-"""The detector's training: scenes, which cells answer for a face, precision, and a run from photographs to a file."""
+"""The detector's training: which cells answer for a face, precision, and a run from photographs to a file."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,35 +9,22 @@ import numpy as np
 import pytest
 import torch
 from command import mien
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from marked import BOX, LANDMARKS, SCENE, marked
+from marked import BOX, marked, write_album
 from numpy.typing import NDArray
+from training_sets import PLAIN_SCENES
 
 from mien import load
-from mien.data import photographs
-from mien.data.photographs import Photograph
 from mien.errors import DataError, ModelError
 from mien.models import load_detector
 from mien.training.detector.assignment import Cells, Truth, assign, costs
 from mien.training.detector.export import Deployed, prove_parity, to_onnx
-from mien.training.detector.mistakes import find_mistakes
 from mien.training.detector.net import DetectorNet
 from mien.training.detector.precision import Result, average_precision, score_at_false_alarms
-from mien.training.detector.scenes import Studio
 from mien.training.detector.start import start, unfold
 from mien.training.fit import fit
-from mien.training.recipe import DetectorRecipe, SceneTable
+from mien.training.recipe import DetectorRecipe
 from mien.training.run_folder import RunFolder
 from mien.vision.detect import MienDetector
-from mien.vision.detect import load_detector as load_named
-
-PLAIN = {
-    "tiles": [1, 1, 1], "paste": 0, "frames": 0, "mistakes": 0, "soft": 0, "occlude": 0, "grey": 0, "dark": 0,
-    "blur": 0, "noise": 0, "jpeg": 0,
-}  # fmt: skip
-DOTS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]])
-MIRRORED = [1, 0, 2, 4, 3]
 
 
 def small_recipe(**optim: object) -> DetectorRecipe:
@@ -46,7 +32,7 @@ def small_recipe(**optim: object) -> DetectorRecipe:
         {
             "task": "detect", "name": "small", "seed": 2,
             "model": {"widths": [8, 8, 12, 12, 16], "depths": [1, 1, 1, 1], "neck": 12},
-            "augment": PLAIN | {"sizes": [96], "tiles": [1], "tilt": 0, "smallest": 30},
+            "augment": PLAIN_SCENES | {"sizes": [96], "tiles": [1], "tilt": 0, "smallest": 30},
             "optim": {
                 "epochs": 6, "batch_size": 8, "optimizer": "adamw", "lr": 0.01, "warmup_epochs": 1,
                 "average_decay": 0.9, **optim,
@@ -57,148 +43,9 @@ def small_recipe(**optim: object) -> DetectorRecipe:
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory, astronaut: NDArray[np.uint8]) -> Path:
-    """A Parquet file with 60 portraits and 20 scenes, told apart by the quality of their compression."""
-    import polars as pl
-
-    x1, y1, x2, y2 = SCENE
-    rows = []
-    for quality in range(40, 100):
-        for pixels, face in ((astronaut, True), (astronaut[y1:y2, x1:x2], False)):
-            if face or quality % 3 == 0:
-                code = cv2.imencode(
-                    ".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, quality)
-                )
-                rows.append(
-                    {
-                        "image": code[1].tobytes(),
-                        "faces": [list(BOX)] * face,
-                        "landmarks": [[list(point) for point in LANDMARKS]] * face,
-                        "ignore": [],
-                    }
-                )
     path = tmp_path_factory.mktemp("album") / "photos.parquet"
-    boxes = pl.List(pl.List(pl.Float32))
-    columns = [("image", pl.Binary()), ("faces", boxes), ("landmarks", pl.List(boxes)), ("ignore", boxes)]
-    pl.DataFrame(rows, schema=columns).write_parquet(path)
+    write_album(path, astronaut)
     return path
-
-
-# Scenes
-
-
-def dotted() -> Photograph:
-    """A face that is an oval with a dot of its own colour at each landmark."""
-    image = np.full((300, 260, 3), 40, np.uint8)
-    box, points = np.array([60, 70, 200, 250]), np.array([[95, 130], [165, 130], [130, 170], [105, 205], [155, 205]])
-    cv2.ellipse(image, (130, 160), (70, 90), 0, 0, 360, (128, 128, 128), -1)
-    for point, colour in zip(points, DOTS, strict=True):
-        cv2.circle(image, point.tolist(), 11, colour.tolist(), -1)
-    return marked(image, [box], [points])
-
-
-@given(st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
-def test_landmarks_and_boxes_stay_on_their_faces(seed: int) -> None:
-    table = SceneTable.model_validate(PLAIN | {"smallest": 60, "tiles": [1]})
-    studio = Studio([dotted()], np.empty((0, 48, 48), np.uint8), table)
-    scene = studio.compose(0, 320, np.random.default_rng(seed))
-    for box, points in zip(scene.boxes, scene.landmarks, strict=True):
-        seen = scene.image[tuple(points.clip(0, 319).astype(int).T[::-1])].astype(int)
-        # Light changes colours, but not which channels are bright.
-        bright = seen > (seen.min(1, keepdims=True) + seen.max(1, keepdims=True)) / 2
-        inside = ((points > 2) & (points < 318)).all(1)
-        for order in (DOTS, DOTS[MIRRORED]):
-            if (bright == (order > 128))[inside].all():
-                break
-        else:
-            raise AssertionError(f"no landmark's own colour at {points}")
-        center = (box[:2] + box[2:]) / 2
-        assert np.abs(points.mean(0) - center).max() < 0.25 * np.max(box[2:] - box[:2])
-        assert ((points > box[:2]) & (points < box[2:])).all()
-
-
-def test_a_scene_is_its_seed(astronaut: NDArray[np.uint8]) -> None:
-    pictures = [marked(astronaut, [BOX], [LANDMARKS]), marked(astronaut[:300, 260:])]
-    crops = np.full((2, 48, 48), 200, np.uint8)
-    studio = Studio(pictures, crops, SceneTable(paste=1, occlude=1))
-    one, same, other = (studio.compose(0, 160, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    assert np.array_equal(one.image, same.image)
-    assert np.array_equal(one.boxes, same.boxes)
-    assert not np.array_equal(one.image, other.image)
-
-
-def test_pasted_faces_have_boxes_but_no_landmarks() -> None:
-    empty = marked(np.full((200, 200, 3), 90, np.uint8))
-    studio = Studio([empty], np.full((3, 48, 48), 255, np.uint8), SceneTable.model_validate(PLAIN | {"paste": 1}))
-    scenes = [studio.compose(0, 256, np.random.default_rng(seed)) for seed in range(8)]
-    assert all(len(scene.boxes) for scene in scenes)
-    for scene in scenes:
-        assert np.isnan(scene.landmarks).all()
-        for box in scene.boxes:
-            x, y = ((box[:2] + box[2:]) / 2).astype(int)
-            corner = scene.image[0, 0].astype(int)
-            assert scene.image[y, x].astype(int).sum() > corner.sum(), "the face is brighter than the wall"
-
-
-def test_a_crop_fills_a_tile_and_its_face_lies_in_the_middle() -> None:
-    empty, crop = marked(np.full((200, 200, 3), 90, np.uint8)), np.full((1, 48, 48), 200, np.uint8)
-    studio = Studio([empty], crop, SceneTable.model_validate(PLAIN | {"tiles": [1], "frames": 1}))
-    for seed in range(8):
-        scene = studio.compose(0, 128, np.random.default_rng(seed))
-        assert np.ptp(scene.image, axis=(0, 1)).max() <= 1, "nothing else is seen"
-        ((x1, y1, x2, y2),) = scene.boxes
-        assert x1 < 64 < x2 and y1 < 64 < y2
-        assert y2 - y1 > 0.8 * 128
-        assert np.isnan(scene.landmarks).all()
-
-
-def test_mistakes_are_shown_near_the_middle_and_are_no_faces() -> None:
-    pixels = np.full((300, 300, 3), 40, np.uint8)
-    pixels[200:240, 30:70] = (0, 255, 0)
-    mistake = (0, np.array([30, 200, 70, 240], np.float32))
-    table = SceneTable.model_validate(PLAIN | {"tiles": [1], "mistakes": 1, "close": 1})
-    studio = Studio([marked(pixels)], np.empty((0, 48, 48), np.uint8), table, [mistake])
-    for seed in range(8):
-        scene = studio.compose(0, 128, np.random.default_rng(seed))
-        green = (scene.image[..., 1] > scene.image[..., 0].astype(int) + 50).mean()
-        assert green > 0.04, "a third of the side or more, half of it in the picture"
-        assert not len(scene.boxes)
-
-
-def test_hard_negatives_are_detections_where_no_face_is(astronaut: NDArray[np.uint8]) -> None:
-    detector = load_named("mien", threads=1)
-    unmarked, known = marked(astronaut), marked(astronaut, [BOX], [LANDMARKS])
-    doubtful = marked(astronaut, ignore=[BOX])
-    found = find_mistakes([known, unmarked, doubtful], detector)
-    assert {index for index, _ in found} == {1}
-    for _, box in found:
-        assert np.abs(box - BOX).max() < 25
-
-
-def test_turned_faces_are_drawn_more_often(astronaut: NDArray[np.uint8]) -> None:
-    """Two faces side by side: the right one is in the dark, and its nose stands far aside."""
-    right = np.array([512, 0])
-    aside = np.array(LANDMARKS) + right
-    aside[2] += (30, 0)
-    boxes = [BOX, np.array(BOX) + np.tile(right, 2)]
-    pair = marked(np.concatenate([astronaut, astronaut // 4], 1), boxes, [LANDMARKS, aside])
-
-    def dark_scenes(turned: float) -> int:
-        table = SceneTable.model_validate(PLAIN | {"tiles": [1], "close": 1, "turned": turned})
-        studio = Studio([pair], np.empty((0, 48, 48), np.uint8), table)
-        scenes = (studio.compose(0, 96, np.random.default_rng(seed)) for seed in range(60))
-        return sum(bool(scene.image.mean() < 60) for scene in scenes)
-
-    assert dark_scenes(50) > dark_scenes(1) + 10
-
-
-def test_what_is_cut_or_tiny_is_ignored(astronaut: NDArray[np.uint8]) -> None:
-    table = SceneTable.model_validate(PLAIN | {"smallest": 4, "tiles": [0, 0, 1]})
-    studio = Studio([marked(astronaut, [BOX], [LANDMARKS])], np.empty((0, 48, 48), np.uint8), table)
-    scenes = [studio.compose(0, 200, np.random.default_rng(seed)) for seed in range(30)]
-    sides = np.concatenate([np.sqrt(np.prod(scene.boxes[:, 2:] - scene.boxes[:, :2], axis=1)) for scene in scenes])
-    assert sides.min() >= 4 * 0.85
-    assert sum(len(scene.ignore) for scene in scenes) > 0
 
 
 # Cells
@@ -305,50 +152,6 @@ def test_the_score_that_leaves_so_many_false_alarms() -> None:
 
 
 # From photographs to a file
-
-
-def test_photographs_are_read_and_refused(album: Path, tmp_path: Path) -> None:
-    import polars as pl
-
-    rows = photographs.read(album)
-    assert {row.part for row in rows} == {"train", "validation"}
-    assert rows[0].pixels().shape == (512, 512, 3)
-    assert sum(len(row.boxes) for row in rows) == 60
-    table = pl.read_parquet(album)
-    for broken, words in (
-        (table.drop("faces"), "it lacks faces"),
-        (table.with_columns(landmarks=pl.lit([], dtype=table.schema["landmarks"])), "1 faces but landmarks of 0"),
-        (table.with_columns(faces=pl.lit([[5.0, 5, 1, 9]], dtype=table.schema["faces"])), "empty box"),
-        (table.with_columns(faces=pl.lit([[5.0, 5, 1]], dtype=table.schema["faces"])), "lists of 4 numbers"),
-        (table.clear(), "holds no photographs"),
-    ):
-        broken.write_parquet(tmp_path / "broken.parquet")
-        with pytest.raises(DataError, match=words):
-            photographs.read(tmp_path / "broken.parquet")
-    with pytest.raises(DataError, match="cannot be decoded"):
-        replace(marked(np.zeros((4, 4, 3), np.uint8)), encoded=b"no").pixels()
-
-
-def test_several_files_are_one_collection(album: Path, tmp_path: Path) -> None:
-    import polars as pl
-
-    pl.read_parquet(album)[:7].write_parquet(tmp_path / "more.parquet")
-    assert len(photographs.read(album, tmp_path / "more.parquet")) == len(photographs.read(album)) + 7
-    assert photographs.file_hash(album) != photographs.file_hash(album, tmp_path / "more.parquet")
-
-
-def test_yaws_of_faces() -> None:
-    frontal = np.array(LANDMARKS, np.float32)
-    three_quarter, profile = frontal.copy(), frontal.copy()
-    three_quarter[2] += (12, 0)
-    profile[:] = [[50, 40], [56, 40], [76, 60], [60, 80], [62, 80]]
-    found = photographs.yaws(np.stack([frontal, three_quarter, profile]))
-    assert found[0] < 10
-    assert 30 < found[1] < 60
-    assert found[2] > 60
-    turned = np.stack([frontal, profile]) @ np.array([[0, 1], [-1, 0]], np.float32)
-    np.testing.assert_allclose(photographs.yaws(turned), found[[0, 2]], atol=0.01)
-    assert photographs.yaws(np.empty((0, 5, 2), np.float32)).shape == (0,)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ GROUPS: dict[Group, str] = {
     "kind": "by kind",
     "yaw": "by the head's turn aside",
     "size": "by the face's size",
-    "soft": "soft faces by their size",
+    "soft": "of soft faces by size",
     "tilt": "by the head's tilt",
     "condition": "by light, blur and noise",
 }
@@ -145,7 +145,7 @@ def _errors(scores: DetectionScores, members: Sequence[Shown]) -> Markup:
         found = [one.variants[v.name].landmark_error for v in members]
         points = [(float(k), error.median) for k, error in enumerate(found) if error is not None]
         lines.append(Line(one.name, points, _colour(i), dots=True))
-    names = [v.name for v in members]
+    names = [v.name.removesuffix(" px") for v in members]
     x = Axis(0, max(len(members) - 1, 1), range(len(members)), "", lambda place: names[round(place)])
     y = Axis.around([0, *(b for line in lines for _, b in line.points)], "", lambda share: f"{100 * share:g} %")
     return charts.line_chart(lines, x, y, f"landmark error {GROUPS[members[0].group]}")

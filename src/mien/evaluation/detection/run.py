@@ -6,7 +6,7 @@
     scores.detectors[1].variants["30°"].landmark_error       # of the faces found
 
 A detector of your own: `Contender("mine", detector, default_threshold=0.5)`, where `detector.detect` reports from a
-low score up, 0.02 say, so that its whole curve is seen. `variants=(PLAIN,)` is quick; a network takes a few minutes
+low score up, 0.1 say, so that its whole curve is seen. `variants=(PLAIN,)` is quick; a network takes a few minutes
 for everything, the cascade half an hour.
 """
 
@@ -53,7 +53,7 @@ from mien.vision.detect import CASCADE, DETECTORS, Detector, Haar, MienDetector,
 
 FALSE_ALARMS = 1 / 50
 """Per image; the thresholds are chosen for it."""
-SEARCHED = 0.02
+SEARCHED = 0.1
 """Networks report detections from this score up while they are measured."""
 SPEED_SIZES = ((320, 240), (640, 480), (1280, 960))
 SPEED_RUNS = 9

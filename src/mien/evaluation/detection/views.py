@@ -294,7 +294,7 @@ VARIANTS: tuple[Variant, ...] = (
         for s in SOFT_SIZES
     ),
     *(Variant("tilt", f"{t}°", f"the head tilted by {t} degrees, one way or the other", tilt=t) for t in TILTS),
-    Variant("condition", "cut by the border", "a third of the face's width or height lies outside", cut=True),
+    Variant("condition", "cut", "cut by the border: a third of the face's width or height lies outside", cut=True),
     Variant("condition", "grey", "without colour", spoil=_grey),
     Variant("condition", "JPEG 20", "compressed at a quality of 20", spoil=partial(_jpeg, 20)),
     Variant("condition", "dark", "a 16th of the light, sensor noise of 3 grey levels", spoil=partial(_dark, 1 / 16)),
@@ -302,7 +302,7 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("condition", "overexposed", "four times the light", spoil=partial(_bright, 4)),
     Variant(
         "condition",
-        "light from a side",
+        "side light",
         "from all of the light to a 16th of it across the face",
         spoil=partial(_side_light, 1 / 16),
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import cv2
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.photographs import Photograph
-from mien.threads import in_order
+from mien.threads import cores, in_order
 from mien.vision.boxes import areas, overlaps, shared_areas
 from mien.vision.detect import Detector
 
@@ -35,5 +34,5 @@ def find_mistakes(photographs: Sequence[Photograph], detector: Detector) -> list
         cut = (boxes[:, :2] < 0).any(1) | (boxes[:, 2:] > pixels.shape[1::-1]).any(1)
         return boxes[~(near | cut)]
 
-    found = in_order(search, photographs, len(os.sched_getaffinity(0)))
+    found = in_order(search, photographs, cores())
     return [(i, box) for i, boxes in enumerate(found) for box in boxes]

@@ -1,8 +1,7 @@
-"""The lesson of finding faces: scenes composed anew in every epoch, and average precision on held-out ones."""
+"""Training a detector: scenes composed anew in every epoch, and average precision on held-out ones."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from mien import models
 from mien.data import photographs, prepared
 from mien.data.photographs import Photograph
 from mien.errors import DataError
-from mien.threads import in_order
+from mien.threads import cores, in_order
 from mien.training.detector.assignment import Cells, Truth, costs
 from mien.training.detector.mistakes import find_mistakes
 from mien.training.detector.net import DetectorNet, normalised
@@ -104,7 +103,7 @@ class DetectorTask:
             ]
             return np.stack([scene.image for scene in scenes]), _truth(scenes)
 
-        return in_order(compose, plan, max(1, len(os.sched_getaffinity(0)) // self._world.size))
+        return in_order(compose, plan, max(1, cores() // self._world.size))
 
     def step(self, running: nn.Module, batch: Batch, epoch: int, draws: torch.Generator) -> Step:
         pictures, truth = batch
@@ -148,7 +147,7 @@ def _mistakes(photographs: list[Photograph]) -> list[tuple[int, NDArray[np.float
 
 
 def _examination(held_out: list[Photograph], recipe: DetectorRecipe) -> list[Scene]:
-    """One scene around every held-out photograph, or of many every so manieth, the same in every run of a recipe."""
+    """Scenes around the held-out photographs, around every Nth of many; the same in every run of a recipe."""
     studio = Studio(held_out, np.empty((0, 48, 48), np.uint8), recipe.augment)
     size = min(MAX_VALIDATION_SIZE, max(recipe.augment.sizes))
     chosen = range(0, len(held_out), -(-len(held_out) // _EXAMINED))
