@@ -170,10 +170,26 @@ def test_one_sentence_each(predict: Predict, film: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--every", "0"), ("--max-fps", "0"), ("--start", "2", "--end", "1"), ("--size", "12", "--fps", "3")]
+    ("arguments", "sentence"),
+    [
+        (("--every", "0"), "every should be a whole number from 1 on, not 0"),
+        (("--max-fps", "0"), "max_fps should be above 0, not 0.0"),
+        (("--max-fps", "nan"), "max_fps should be above 0, not nan"),
+        (("--start", "inf"), "start should be 0 seconds or more, not inf"),
+        (("--start", "2", "--end", "1"), "end (1.0 s) should come after the start (2 s)"),
+        (("--jobs", "0"), "workers should be a whole number from 1 on, not 0"),
+        (("--min-score", "2"), "min_score should be 0 to 1, not 2.0"),
+        (("--min-confidence", "-1"), "min_confidence should be 0 to 1, not -1.0"),
+    ],
 )
-def test_misunderstood_commands_exit_with_two(predict: Predict, film: Path, arguments: tuple[str, ...]) -> None:
-    assert predict(film, *arguments).code == 2
+def test_options_that_make_no_sense(predict: Predict, film: Path, arguments: tuple[str, ...], sentence: str) -> None:
+    """The library says it; the command adds nothing."""
+    done = predict(film, *arguments)
+    assert (done.code, done.errors) == (1, [sentence])
+
+
+def test_raw_frames_need_size_and_rate(predict: Predict, film: Path) -> None:
+    assert predict(film, "--size", "12", "--fps", "3").code == 2
 
 
 def test_raw_frames_through_a_pipe(film: Path, tiny_model: Path) -> None:

@@ -61,7 +61,7 @@ def test_one_pass_gives_every_output(analyzer: mien.Analyzer, film: Path, tmp_pa
 
     frames = pl.read_csv(tmp_path / "frames.csv")
     assert frames["faces"].to_list() == [len(faces) for faces in alone]
-    (coverage,) = recording.coverage
+    coverage = recording.coverage
     assert (coverage.frames, coverage.faces) == (20, len(table))
     assert coverage.share == pytest.approx((frames["faces"] > 0).mean())
 
@@ -102,6 +102,11 @@ def test_a_recording_says_who_showed_what(analyzer: mien.Analyzer, film: Path, t
     table = recording.to_polars()
     assert_frame_equal(pl.read_csv(tmp_path / "t.csv", schema=table.schema), table)
     assert len(pl.read_csv(tmp_path / "e.csv")) == len(recording.episodes)
+    written = recording.save(tmp_path / "all")
+    assert {str(path.relative_to(tmp_path / "all")) for path in written} == {
+        "faces.csv", "frames.csv", "episodes/film.csv", "timelines/film.png", "summary.json",
+    }  # fmt: skip
+    assert json.loads((tmp_path / "all" / "summary.json").read_text()) == summary
 
 
 def test_several_films_keep_their_people_apart(analyzer: mien.Analyzer, film: Path, tmp_path: Path) -> None:
@@ -150,7 +155,7 @@ def test_pictures_and_films_in_their_order(
     table = recording.to_polars()
     assert_frame_equal(pl.read_csv(tmp_path / "t.csv", schema=table.schema), table)
     assert table.filter(pl.col("id").is_null())["label"].to_list() == ["happy"] * 3
-    assert len(recording.coverage) == 4
+    assert (recording.coverage.source, recording.coverage.frames) == ("4 sources", 7)
     assert {person.source for person in recording.people} == {str(folder / "c.mp4")}
     with pytest.raises(InputError, match=r"e\.vtt is for films and streams, and none is named"):
         mien.watch(folder / "a.png", analyzer=analyzer, episodes=tmp_path / "e.vtt")
@@ -210,8 +215,8 @@ def test_a_film_that_is_cut_short_is_worth_what_was_read(analyzer: mien.Analyzer
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     recording = mien.watch(cut, analyzer=analyzer, table=tmp_path / "t.csv", frames=tmp_path / "f.csv")
-    assert 5 < recording.coverage[0].frames < 60
-    assert len(pl.read_csv(tmp_path / "f.csv")) == recording.coverage[0].frames
+    assert 5 < recording.coverage.frames < 60
+    assert len(pl.read_csv(tmp_path / "f.csv")) == recording.coverage.frames
     assert "cut short or damaged" in str(recording.problems[0])
 
 
@@ -233,7 +238,7 @@ def test_an_output_that_fails_takes_no_other_with_it(analyzer: mien.Analyzer, fi
     kept = tmp_path / "t.cut.jsonl"
     assert str(problem).endswith(f"what could be written is in {kept}")
     assert kept.stat().st_size > 4000
-    assert len(pl.read_csv(tmp_path / "f.csv")) == recording.coverage[0].frames > 0
+    assert len(pl.read_csv(tmp_path / "f.csv")) == recording.coverage.frames > 0
     assert {path.name for path in tmp_path.iterdir()} == {
         "t.jsonl", kept.name, "f.csv", "f.csv.json", "e.csv",
     }  # fmt: skip
@@ -248,7 +253,7 @@ def test_an_exception_of_the_callers_loses_nothing(analyzer: mien.Analyzer, film
         mien.watch(film, analyzer=analyzer, frames=tmp_path / "f.csv", progress=progress)
     assert len(pl.read_csv(tmp_path / "f.csv")) == 7
     recording: mien.Recording = error.value.recording  # type: ignore[attr-defined]
-    assert recording.coverage[0].frames == 7
+    assert recording.coverage.frames == 7
 
 
 def test_ctrl_c_completes_the_files(film: Path, tmp_path: Path) -> None:
@@ -259,7 +264,7 @@ def progress(done):
 try:
     mien.watch(sys.argv[1], table="t.csv", video="v.mp4", episodes="e.vtt", progress=progress)
 except KeyboardInterrupt as error:
-    print(error.recording.interrupted, error.recording.coverage[0].frames)
+    print(error.recording.interrupted, error.recording.coverage.frames)
 """
     process = subprocess.Popen([sys.executable, "-c", code, str(film)], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-MinConfidence = Annotated[
-    float, typer.Option(min=0, max=1, help="Below this probability an expression is called uncertain.")
-]
+MinConfidence = Annotated[float, typer.Option(help="Below this probability an expression is called uncertain.")]
 ModelName = Annotated[
     str | None, typer.Option(help="A shipped model by name, or an .onnx file with its card beside it.")
 ]
@@ -19,9 +17,7 @@ DetectorWeights = Annotated[
 ]
 MinScore = Annotated[
     float | None,
-    typer.Option(
-        min=0, max=1, show_default="the detector's own", help="Leave out faces that the detector scores lower."
-    ),
+    typer.Option(show_default="the detector's own", help="Leave out faces that the detector scores lower."),
 ]
-MinSize = Annotated[float, typer.Option(min=0, metavar="PIXELS", help="Leave out faces that are smaller than this.")]
+MinSize = Annotated[float, typer.Option(metavar="PIXELS", help="Leave out faces that are smaller than this.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress, notes or tables, only errors.")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,20 +52,16 @@ def predict(
     detector_weights: DetectorWeights = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, show_default="all cores", help="Images or frames that are worked on at the same time."),
+        typer.Option(show_default="all cores", help="Images or frames that are worked on at the same time."),
     ] = None,
-    every: Annotated[
-        int, typer.Option(min=1, metavar="N", rich_help_panel=_FILMS, help="Look at every N-th frame only.")
-    ] = 1,
+    every: Annotated[int, typer.Option(metavar="N", rich_help_panel=_FILMS, help="Look at every N-th frame only.")] = 1,
     max_fps: Annotated[
         float | None,
         typer.Option(metavar="FPS", rich_help_panel=_FILMS, help="Look at no more frames in a second."),
     ] = None,
-    start: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", rich_help_panel=_FILMS, help="Begin there.")
-    ] = None,
+    start: Annotated[float | None, typer.Option(metavar="SECONDS", rich_help_panel=_FILMS, help="Begin there.")] = None,
     end: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", rich_help_panel=_FILMS, help="End before there.")
+        float | None, typer.Option(metavar="SECONDS", rich_help_panel=_FILMS, help="End before there.")
     ] = None,
     episodes: Annotated[
         Path | None,
@@ -101,7 +96,6 @@ def predict(
     from mien.recording.watch import watch
 
     be_quiet(quiet)
-    _check(max_fps, fps, start, end)
     recording, problems, code = None, [], 0
     with Results(as_json=as_json, quiet=quiet, min_confidence=min_confidence, start=start, end=end) as results:
         try:
@@ -126,19 +120,6 @@ def predict(
         complain("interrupted; what had been read until then is written")
     if code or problems:
         raise typer.Exit(code or 1)
-
-
-def _check(max_fps: float | None, fps: float | None, start: float | None, end: float | None) -> None:
-    """Raises typer.BadParameter, by the name of its option, on a choice of frames that makes no sense."""
-    for name, value in (("--max-fps", max_fps), ("--fps", fps)):
-        if value is not None and not 0 < value < inf:
-            raise typer.BadParameter("frames a second should be above 0", param_hint=name)
-    if start is not None and not start < inf:
-        raise typer.BadParameter(f"{start} is no time", param_hint="--start")
-    if end is not None and not end > (start or 0.0):
-        raise typer.BadParameter(
-            f"the end ({end:g} s) should come after the start ({start or 0:g} s)", param_hint="--end"
-        )
 
 
 def _raw(size: str | None, fps: float | None) -> RawVideo | None:

@@ -91,6 +91,8 @@ class Live(Closing):
         smoothing: bool = True,
         min_confidence: float = 0.0,
     ) -> None:
+        if not 0 <= min_confidence <= 1:
+            raise InputError(f"min_confidence should be 0 to 1, not {min_confidence!r}")
         if source.kind not in {"camera", "film", "stream"}:
             raise InputError(f"{source.name} is no camera, film or stream; to read it use: mien predict")
         self.paused, self.shown = False, 0

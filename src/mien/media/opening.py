@@ -18,7 +18,7 @@ import numpy as np
 from mien.errors import InputError, InputErrors
 from mien.media.cameras import capture, find_camera
 from mien.media.frames import Frame, Frames, Pick
-from mien.media.images import Color, ImageLike, load_image, read_image, unreachable
+from mien.media.images import MAX_PIXELS, Color, ImageLike, load_image, read_image, unreachable
 from mien.media.sources import PIPE, Source, find_sources
 from mien.media.video import Film
 
@@ -30,11 +30,18 @@ _RETRIES = 8
 
 @dataclass(frozen=True)
 class RawVideo:
-    """How to read raw frames on standard input: rgb24, `width * height * 3` bytes each, `fps` of them a second."""
+    """How to read raw frames on standard input: rgb24, `width * height * 3` bytes each, `fps` of them a second. Raises
+    InputError when they are too large, or `fps` is not above 0."""
 
     width: int
     height: int
     fps: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fps < float("inf"):
+            raise InputError(f"fps should be above 0, not {self.fps!r}")
+        if not 0 < self.width * self.height <= MAX_PIXELS:
+            raise InputError(f"raw frames should have 1 to {MAX_PIXELS:,} pixels, not {self.width}x{self.height}")
 
 
 def open_frames(

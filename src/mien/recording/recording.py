@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mien.columns import columns_to_pandas, columns_to_polars
 from mien.errors import InputError, MienError
 from mien.faces import Faces, printable
+from mien.files import replacing
 from mien.labels import LABELS
 from mien.output.episodes import save_episodes
 from mien.output.places import place_for
@@ -47,7 +49,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much of one source shows faces.
+    """How much of what was read shows faces, of one source or of all of them together.
 
     frames             that were read
     frames_with_faces  of these
@@ -117,9 +119,14 @@ class Recording:
         return [episode for record in self.records for episode in record.episodes]
 
     @property
-    def coverage(self) -> list[Coverage]:
-        """Of each source."""
-        return [record.coverage for record in self.records]
+    def coverage(self) -> Coverage:
+        """Of all sources together; each one's own is in `records`."""
+        each = [record.coverage for record in self.records]
+        name = each[0].source if len(each) == 1 else f"{len(each)} sources"
+        return Coverage(
+            name, sum(one.frames for one in each), sum(one.frames_with_faces for one in each),
+            sum(one.faces for one in each), sum(one.seconds for one in each), sum(one.dropped for one in each),
+        )  # fmt: skip
 
     def frames(self) -> list[Faces]:
         """The faces of every frame again, without pictures. Raises InputError where they were not kept."""
@@ -159,6 +166,7 @@ class Recording:
 
     def save(
         self,
+        folder: str | Path | None = None,
         *,
         table: str | Path | None = None,
         frames: str | Path | None = None,
@@ -166,8 +174,15 @@ class Recording:
         timeline: str | Path | None = None,
         min_confidence: float = 0.0,
     ) -> list[Path]:
-        """Write files as `mien.watch` does, and give their paths. Raises InputError where the faces of each frame are
-        asked for and were not kept, or a path has another ending; OutputError when a file cannot be written."""
+        """Write files as `mien.watch` does, and give their paths.
+
+        `folder` gets all of them: faces.csv, frames.csv, summary.json, and the episodes (.csv) and timeline (.png) of
+        each film. Raises InputError where the faces of each frame are asked for and were not kept, or a path has
+        another ending; OutputError when a file cannot be written."""
+        if folder is not None:
+            folder = Path(folder)
+            table, frames = table or folder / "faces.csv", frames or folder / "frames.csv"
+            episodes, timeline = episodes or folder / "episodes", timeline or folder / "timelines"
         films = [record for record in self.records if record.timeline is not None]
         names = [record.name for record in films]
         written = []
@@ -189,16 +204,21 @@ class Recording:
             if timeline is not None and record.timeline is not None:
                 written.append(place_for(timeline, names, i, "timeline"))
                 save_timeline(written[-1], record.timeline, record.episodes)
+        if folder is not None:
+            written.append(folder / "summary.json")
+            with replacing(written[-1], f"the summary {written[-1]}") as part:
+                part.write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
         return written
 
     def __repr__(self) -> str:
-        frames = sum(one.frames for one in self.coverage)
+        coverage = self.coverage
         shown = ", ".join(self.sources[:2]) + (f" and {len(self.sources) - 2} more" if len(self.sources) > 2 else "")
         parts = [
-            shown or "nothing", f"{frames} frames", f"{len(self.people)} people", f"{len(self.episodes)} episodes",
+            shown or "nothing", f"{coverage.frames} frames", f"{len(self.people)} people",
+            f"{len(self.episodes)} episodes",
         ]  # fmt: skip
-        if frames:
-            parts.append(f"faces in {sum(one.frames_with_faces for one in self.coverage) / frames:.0%} of the frames")
+        if coverage.frames:
+            parts.append(f"faces in {coverage.share:.0%} of the frames")
         if self.problems:
             parts.append(f"{len(self.problems)} problems")
         return f"Recording({', '.join(parts)}{', interrupted' if self.interrupted else ''})"

@@ -118,6 +118,8 @@ def watch(
         raise InputError("this version of mien has no network for geometry; leave geometry out")
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
         raise InputError(f"workers should be a whole number from 1 on, not {workers!r}")
+    if not 0 <= min_confidence <= 1:
+        raise InputError(f"min_confidence should be 0 to 1, not {min_confidence!r}")
     Pick(every, max_fps, start, end)  # raises on what makes no sense
     plan = Plan(source, Destinations.of(table, frames, video, save, episodes, timeline))
     cores = os.cpu_count() or 1

@@ -148,8 +148,8 @@ def read(order: Order, say: Callable[[dict[str, Any]], object]) -> None:
         say({"state": "failed", "detail": str(error)})
         return
     detail = "; ".join(str(problem) for problem in recording.problems)
-    if recording.coverage:
-        say({"seconds": last, "frames": recording.coverage[0].frames, "state": "done", "detail": detail})
+    if recording.records:
+        say({"seconds": last, "frames": recording.coverage.frames, "state": "done", "detail": detail})
     else:
         say({"state": "failed", "detail": detail or f"{order.name} holds no frame that can be read"})
 
