@@ -34,7 +34,7 @@ def test_read_faces(
     exec(compile(shown, "guide", "exec"), names)
     assert capsys.readouterr().out.startswith("happy 0.9")
     assert {path.name for path in tmp_path.iterdir()} == {
-        "photo.jpg", "film.mp4", "faces.parquet", "film.vtt", "film.png",
+        "photo.jpg", "film.mp4", "faces.parquet", "film.vtt", "film.png", "results",
     }  # fmt: skip
     assert len(names["recording"].people) >= 2
     assert names["faces"].label == "happy"
