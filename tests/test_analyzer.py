@@ -102,6 +102,12 @@ def test_the_picture_is_kept_for_drawing(analyzer: mien.Analyzer, astronaut: NDA
     np.testing.assert_array_equal(faces.image, astronaut)
     assert (faces.draw() != astronaut).any()
     assert "data:image/jpeg" in faces._repr_html_()
+    again = astronaut.copy()
+    kept = analyzer.analyze(again)
+    again[:] = 0  # as a camera's loop uses its buffer again
+    assert kept.image is not None
+    np.testing.assert_array_equal(kept.image, astronaut)
+    assert not kept.image.flags.writeable
     assert analyzer.analyze(astronaut, keep_image=False).image is None
     assert analyzer.analyze([astronaut])[0].image is None
 
@@ -113,9 +119,9 @@ def test_small_and_faint_faces_are_left_out(astronaut: NDArray[np.uint8]) -> Non
     assert len(mien.load(min_size=side + 1).analyze(astronaut)) == 0
     assert len(mien.load(min_score=face.score + 0.01).analyze(astronaut)) == 0
     assert len(mien.load(min_score=0.01).analyze(astronaut)) >= 1
-    for options in ({"min_score": 2}, {"min_size": -1}, {"threads": 0}):
+    for options in ({"min_score": 2}, {"min_size": -1}, {"threads": 0}, {"min_score": "a"}, {"threads": 1.5}):
         with pytest.raises(InputError, match="should be"):
-            mien.load(**options)  # type: ignore[arg-type]
+            mien.load(**options)
 
 
 def test_crops_are_checked(analyzer: mien.Analyzer) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_a_face_a_slice_a_mask_and_each() -> None:
     assert faces[[1, 1]].labels() == ["fear", "fear"]
     with pytest.raises(IndexError, match="no face 2: there are 2"):
         faces[2]
-    with pytest.raises(InputError, match=r"label is of one face, and there are 2: take one, as in faces\[0\]\.label"):
+    with pytest.raises(InputError, match=r"needs exactly one face, and there are 2: take one, as in faces\[0\]\.label"):
         faces.label  # noqa: B018
 
 
@@ -140,6 +141,23 @@ def test_data_frames_have_the_columns_of_tables() -> None:
     assert table["nose_x"].to_list() == [4.0, None]
     assert other["raw_happy"].isna().all()
     assert Faces.none().to_polars().schema == table.schema
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"boxes": None}, "boxes should have shape"),
+        ({"boxes": [["a", "b", "c", "d"]] * 2}, "boxes should be numbers"),
+        ({"ids": [1.7, 2]}, "ids should be whole numbers"),
+        ({"ids": ["x", "y"]}, "ids should be numbers"),
+    ],
+)
+def test_wrong_columns_are_named(columns: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        two().replace(**columns)
+    for index in (True, [0.5]):
+        with pytest.raises(IndexError):
+            two()[index]
 
 
 def test_json_says_its_version() -> None:

@@ -13,7 +13,7 @@ import pytest
 SRC = Path(__file__).parents[1] / "src" / "mien"
 
 FLOORS = {
-    "errors": 0, "labels": 0, "threads": 0, "provenance": 0, "files": 0, "interrupt": 0,
+    "errors": 0, "checks": 0, "labels": 0, "threads": 0, "provenance": 0, "files": 0, "interrupt": 0,
     "columns": 1, "drawing": 1, "models": 1, "metrics": 1,
     "faces": 2,
     "media": 3, "vision": 3, "tracking": 3,

@@ -140,17 +140,19 @@ def test_arrays_are_pushed_with_their_times(analyzer: mien.Analyzer, astronaut: 
     pushed = [stream.push(image), stream.push(image), stream.push(image, 0.5), stream.push(image, time=2)]
     assert [(faces.frame, faces.time) for faces in pushed] == [(0, 0.0), (1, 0.1), (2, 0.5), (3, 2.0)]
     assert [faces.label for faces in pushed] == ["happy"] * 4
-    with pytest.raises(InputError, match="time should be 0 seconds or more, not nan"):
+    with pytest.raises(InputError, match=r"frames should come in order: 1 s is before 2 s"):
+        stream.push(image, 1)
+    with pytest.raises(InputError, match="time should be 0 or more, not nan"):
         stream.push(image, float("nan"))
     with pytest.raises(InputError, match=r"not \(3,\) uint8"):
-        stream.push(np.zeros(3, np.uint8))
+        stream.push(np.zeros(3, np.uint8), 3)
     assert [faces.time for faces in analyzer.stream([image] * 3, fps=2, color="bgr")] == [0, 0.5, 1]
 
 
 def test_a_stream_is_read_once(analyzer: mien.Analyzer, film: Path) -> None:
     stream = analyzer.stream(film, every=30)
     assert len(list(stream)) == 2
-    with pytest.raises(InputError, match="has been read already"):
+    with pytest.raises(InputError, match="already been read or closed"):
         list(stream)
-    with pytest.raises(InputError, match="workers should be a whole number from 1 on, not 0"):
+    with pytest.raises(InputError, match="workers should be a whole number, 1 or greater, not 0"):
         analyzer.stream(film, workers=0)

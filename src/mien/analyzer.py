@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import models
-from mien.errors import InputError
+from mien.checks import number, whole
 from mien.faces import Faces
 from mien.media.images import Color, ImageLike, load_image
 from mien.threads import in_order
@@ -32,13 +32,10 @@ class Analyzer:
     def __init__(
         self, detector: Detector, classifier: Classifier, min_score: float = 0.0, min_size: float = 0.0
     ) -> None:
-        if not 0 <= min_score <= 1:
-            raise InputError(f"min_score should be 0 to 1, not {min_score!r}")
-        if not 0 <= min_size < float("inf"):
-            raise InputError(f"min_size should be 0 pixels or more, not {min_size!r}")
         self.detector = detector
         self.classifier = classifier
-        self.min_score, self.min_size = min_score, min_size
+        self.min_score = number("min_score", min_score, least=0, most=1)
+        self.min_size = number("min_size", min_size, least=0)
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -72,7 +69,11 @@ class Analyzer:
 
     def _analyze(self, image: ImageLike, color: Color, keep_image: bool) -> Faces:
         pixels, source = load_image(image, color)
-        faces = self.detector.detect(pixels).replace(source=source, image=pixels if keep_image else None)
+        kept = None
+        if keep_image:  # an array may be used again by whoever gave it
+            kept = pixels.copy() if isinstance(image, np.ndarray) else pixels
+            kept.flags.writeable = False
+        faces = self.detector.detect(pixels).replace(source=source, image=kept)
         if self.min_score or self.min_size:
             sides = np.sqrt(np.maximum(faces.boxes[:, 2:] - faces.boxes[:, :2], 0).prod(1))
             faces = faces.select((faces.scores >= self.min_score) & (sides >= self.min_size))
@@ -104,10 +105,12 @@ class Analyzer:
 
         Raises InputError when the source cannot be opened, and, after all that could be read, when it is damaged.
         """
+        from mien.media.frames import Pick
         from mien.media.opening import open_frames
         from mien.stream import Stream
 
         frames = None
+        Pick(every, max_fps, start, end)  # raises on what makes no sense
         if source is not None:
             frames = open_frames(source, every=every, max_fps=max_fps, start=start, end=end, fps=fps, color=color)
         return Stream(self, frames, smoothing=smoothing, workers=workers, fps=fps, color=color)
@@ -138,8 +141,10 @@ def load(
     detector's own least score, `min_size` leaves out faces of fewer pixels a side. Raises ModelError, FetchError or
     InputError with one sentence when something is missing or makes no sense.
     """
-    if threads is not None and not 1 <= threads <= 1024:
-        raise InputError(f"threads should be 1 or more, not {threads!r}")
+    if threads is not None:
+        threads = min(whole("threads", threads), 1024)
+    if min_score is not None:
+        number("min_score", min_score, least=0, most=1)
     finder = load_detector(detector, detector_weights, threads)
     analyzer = Analyzer(finder, Classifier(models.load(model), threads), min_score or 0.0, min_size)
     if min_score is not None and hasattr(finder, "min_score"):

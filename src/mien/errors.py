@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class MienError(Exception):
@@ -28,18 +29,22 @@ class InputError(MienError):
 class InputErrors(InputError):
     """Several of these, which are its `problems`."""
 
-    def __init__(self, problems: Sequence[InputError]) -> None:
+    def __init__(self, problems: Sequence[MienError]) -> None:
         super().__init__(f"{len(problems)} sources could not be read: " + "; ".join(map(str, problems)))
         self.problems = list(problems)
 
     @classmethod
-    def of(cls, problems: Sequence[InputError]) -> InputError:
+    def of(cls, problems: Sequence[MienError]) -> MienError:
         """One error for all of them: itself where there is but one."""
         return problems[0] if len(problems) == 1 else cls(problems)
 
 
 class OutputError(MienError):
-    """A file that cannot be written."""
+    """A file that cannot be written; `whole` is one that was, where only what belongs beside it failed."""
+
+    def __init__(self, sentence: str, whole: Path | None = None) -> None:
+        super().__init__(sentence)
+        self.whole = whole
 
 
 class ModelError(MienError):

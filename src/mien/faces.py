@@ -59,7 +59,7 @@ class Faces:
     width, height   of the frame in pixels
     detector, model names of what found and what read the faces; model is empty before classification
     label_names what the network tells apart, k names: `mien.LABELS`, the seven expressions, unless it learnt others
-    image       (height, width, 3) uint8 RGB where it is kept, for `draw`; it is neither compared nor pickled
+    image       (height, width, 3) uint8 RGB where it is kept, for `draw`; it is neither compared, copied nor pickled
 
     Raises InputError, naming the column, when columns do not fit together, or probabilities do not sum to one.
     """
@@ -82,13 +82,23 @@ class Faces:
     image: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
-        n = len(self.boxes)
+        object.__setattr__(self, "label_names", tuple(self.label_names))
+        try:
+            n = len(self.boxes)
+        except TypeError:
+            raise InputError(f"boxes should have shape (n, 4), not be {type(self.boxes).__name__}") from None
         for name, (dtype, shape) in _COLUMNS.items():
             if getattr(self, name) is not None:
                 self._freeze(name, dtype, (n, len(self.label_names)) if name in _PROBABILITIES else (n, *shape))
 
     def _freeze(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
-        column: NDArray[Any] = np.array(getattr(self, name), dtype)
+        try:
+            given = np.array(getattr(self, name))
+            column: NDArray[Any] = given.astype(dtype)
+        except (TypeError, ValueError):
+            raise InputError(f"{name} should be numbers of shape {shape}") from None
+        if dtype is np.int64 and given.dtype.kind == "f" and (given != column).any():
+            raise InputError(f"{name} should be whole numbers")
         if column.size == 0 and shape[0] == 0:
             column = column.reshape(shape)
         if column.shape != shape:
@@ -124,7 +134,9 @@ class Faces:
         """One face, a slice, or the faces that a mask or a list of indices names. Raises IndexError on others."""
         if isinstance(index, slice):
             return self.select(np.arange(len(self))[index])
-        if np.ndim(index) == 0 and not isinstance(index, bool | np.bool_):
+        if np.ndim(index) == 0:
+            if isinstance(index, bool | np.bool_):
+                raise IndexError("a mask should have one entry per face")
             position = operator.index(index)  # type: ignore[arg-type]
             if not -len(self) <= position < len(self):
                 raise IndexError(f"there is no face {position}: there are {len(self)}")
@@ -141,6 +153,8 @@ class Faces:
     def select(self, index: ArrayLike) -> Self:
         """The faces that a mask or a list of indices names, in that order."""
         chosen = np.asarray(index)
+        if chosen.size and chosen.dtype.kind not in "biu":
+            raise IndexError(f"faces are chosen by whole numbers or a mask, not by {chosen.dtype}")
         if chosen.dtype != bool:
             chosen = chosen.astype(np.intp)
         columns = {name: getattr(self, name) for name in _COLUMNS}
@@ -168,7 +182,8 @@ class Faces:
 
     def _only(self, what: str) -> int:
         if len(self) != 1:
-            raise InputError(f"{what} is of one face, and there are {len(self)}: take one, as in faces[0].{what}")
+            hint = f": take one, as in faces[0].{what}" if len(self) else ""
+            raise InputError(f"{what} needs exactly one face, and there are {len(self) or 'none'}{hint}")
         return 0
 
     @property
@@ -203,6 +218,12 @@ class Faces:
         """Label -> probability of the one face; empty before classification."""
         face = self._only("probabilities")
         return {} if self.probs is None else dict(zip(self.label_names, self.probs[face].tolist(), strict=True))
+
+    @property
+    def raw_probabilities(self) -> dict[str, float]:
+        """Those of the frame alone, of the one face; empty where probabilities are not smoothed."""
+        face = self._only("raw_probabilities")
+        return {} if self.raw_probs is None else dict(zip(self.label_names, self.raw_probs[face].tolist(), strict=True))
 
     # For others to read
 
@@ -278,6 +299,8 @@ class Faces:
         picture = self.image if image is None else image
         if picture is None:
             raise InputError("the picture was not kept with these faces; give it, as in faces.draw(image)")
+        if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3:
+            raise InputError("the picture should be a (H, W, 3) uint8 RGB array")
         if self.width and picture.shape != (self.height, self.width, 3):
             raise InputError(f"the picture should have shape {(self.height, self.width, 3)}, not {picture.shape}")
         return annotate(picture, self, min_confidence)

@@ -30,7 +30,8 @@ def replacing(path: Path, what: str, *, salvage: bool = False) -> Iterator[Path]
     except (OSError, OutputError) as error:
         words = str(error) if isinstance(error, OutputError) else f"cannot write {what}: {reason(error)}"
         kept = _salvaged(part, path) if salvage and part is not None else None
-        raise OutputError(f"{words}; what could be written is in {kept}" if kept else words) from None
+        whole = getattr(error, "whole", None)
+        raise OutputError(f"{words}; what could be written is in {kept}" if kept else words, whole) from None
     finally:
         if part is not None:
             with suppress(OSError):

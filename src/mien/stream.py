@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isfinite
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.checks import number, whole
 from mien.errors import InputError
 from mien.faces import Faces
 from mien.media.frames import Closing, Frame, Frames
-from mien.media.images import Color, ImageLike, load_image
+from mien.media.images import Color, ImageLike, check_color, load_image
 from mien.threads import in_order
 from mien.tracking.quality import quality
 from mien.tracking.shots import CutDetector
@@ -46,12 +46,10 @@ class Stream(Closing):
         self, analyzer: Reads, frames: Frames | None, *, smoothing: bool = True, workers: int = 1,
         fps: float = 25.0, color: Color = "rgb",
     ) -> None:  # fmt: skip
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-            raise InputError(f"workers should be a whole number from 1 on, not {workers!r}")
-        if not 0 < fps < float("inf"):
-            raise InputError(f"fps should be above 0, not {fps!r}")
+        workers, fps = whole("workers", workers), number("fps", fps, above=0)
+        check_color(color)
         self.analyzer, self.frames, self.smoothing, self.workers = analyzer, frames, smoothing, workers
-        self._fps, self._color, self._pushed, self._read_already = fps, color, 0, False
+        self._fps, self._color, self._pushed, self._time, self._read_already = fps, color, 0, 0.0, False
         self._begin("")
 
     def _begin(self, source: str) -> None:
@@ -67,9 +65,11 @@ class Stream(Closing):
         if not isinstance(image, Frame):
             if time is None:
                 time = self._pushed / self._fps
-            if not (isfinite(time) and time >= 0):
-                raise InputError(f"a frame's time should be 0 seconds or more, not {time!r}")
-            image = Frame(load_image(image, self._color)[0], self._pushed, float(time))
+            time = number("time", time, least=0)
+            if time < self._time:
+                raise InputError(f"frames should come in order: {time:g} s is before {self._time:g} s")
+            self._time = time
+            image = Frame(load_image(image, self._color)[0], self._pushed, time)
         elif time is not None:
             raise InputError("a Frame has a time of its own; leave time out")
         self._pushed += 1
@@ -84,8 +84,8 @@ class Stream(Closing):
         """
         if self.frames is None:
             raise InputError("this stream has no source: push frames into it, or name a source")
-        if self._read_already:
-            raise InputError("this stream has been read already: open its source again to read it once more")
+        if self._read_already or self.frames.over:
+            raise InputError("this stream has already been read or closed; open the source again")
         self._read_already = True
         with self.frames as frames:
             if frames.live:

@@ -159,7 +159,7 @@ def test_one_sentence_each(predict: Predict, film: Path, tmp_path: Path) -> None
         ((film, "--start", "9"), "before the start"),
         (("http://127.0.0.1:9/x.mp4",), "127.0.0.1"),
         (("-",), "--size"),
-        ((film, film.parent / "*.mp4", tmp_path / "empty.mp4", "--timeline", tmp_path / "t.png"), "name a folder"),
+        ((film, film.parent / "*.mp4", tmp_path / "empty.mp4", "--timeline", tmp_path / "t.png"), "give a folder"),
         ((film, "--timeline", tmp_path / "t.htm"), ".html"),
         ((film, "--save", film.parent), "overwrite"),
     ):
@@ -172,12 +172,12 @@ def test_one_sentence_each(predict: Predict, film: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--every", "0"), "every should be a whole number from 1 on, not 0"),
+        (("--every", "0"), "every should be a whole number, 1 or greater, not 0"),
         (("--max-fps", "0"), "max_fps should be above 0, not 0.0"),
         (("--max-fps", "nan"), "max_fps should be above 0, not nan"),
-        (("--start", "inf"), "start should be 0 seconds or more, not inf"),
-        (("--start", "2", "--end", "1"), "end (1.0 s) should come after the start (2 s)"),
-        (("--jobs", "0"), "workers should be a whole number from 1 on, not 0"),
+        (("--start", "inf"), "start should be 0 or more, not inf"),
+        (("--start", "2", "--end", "1"), "end (1 s) should come after start (2 s)"),
+        (("--jobs", "0"), "workers should be a whole number, 1 or greater, not 0"),
         (("--min-score", "2"), "min_score should be 0 to 1, not 2.0"),
         (("--min-confidence", "-1"), "min_confidence should be 0 to 1, not -1.0"),
     ],

@@ -179,7 +179,7 @@ def test_empty_file(tmp_path: Path) -> None:
 def test_text_called_jpg(tmp_path: Path) -> None:
     path = tmp_path / "letter.jpg"
     path.write_text("Dear reader, this is no picture.\n" * 50)
-    assert "no image of a known format" in refusal(path)
+    assert "not in a supported image format" in refusal(path)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif", "webp", "gif"])

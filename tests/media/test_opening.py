@@ -45,7 +45,7 @@ def test_a_picture_at_a_url_is_a_picture(web: Callable[..., str], photo: NDArray
 
 
 def test_urls_that_give_no_picture(web: Callable[..., str]) -> None:
-    with pytest.raises(InputError, match=r"photo\.png is no image of a known format"):
+    with pytest.raises(InputError, match=r"photo\.png is not in a supported image format"):
         load_image(f"{web(b'<html>', 'text/html')}/photo.png")
     with pytest.raises(InputError, match="the server answers 404"):
         load_image(f"{web(b'', 'text/html', status=404)}/photo.png")
@@ -83,7 +83,7 @@ def test_every_form_of_a_picture(photo: NDArray[np.uint8], tmp_path: Path) -> No
         (3.5, "not float"),
         (io.StringIO("text"), "binary mode"),
         (b"", r"the picture is empty \(0 bytes\)"),
-        (b"no picture", "the picture is no image of a known format"),
+        (b"no picture", "the picture is not in a supported image format"),
     ],
 )
 def test_what_is_no_picture_is_named(given: Any, sentence: str) -> None:
@@ -121,11 +121,11 @@ def test_a_camera_that_opencv_reads(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"every": 0}, "every should be a whole number from 1 on, not 0"),
+        ({"every": 0}, "every should be a whole number, 1 or greater, not 0"),
         ({"max_fps": -1}, "max_fps should be above 0, not -1"),
-        ({"start": -1}, "start should be 0 seconds or more, not -1"),
-        ({"start": float("nan")}, "start should be 0 seconds or more"),
-        ({"start": 2, "end": 2}, r"end \(2 s\) should come after the start \(2 s\)"),
+        ({"start": -1}, "start should be 0 or more, not -1"),
+        ({"start": float("nan")}, "start should be 0 or more"),
+        ({"start": 2, "end": 2}, r"end \(2 s\) should come after start \(2 s\)"),
     ],
 )
 def test_choices_that_make_no_sense(tmp_path: Path, options: dict[str, Any], sentence: str) -> None:

@@ -178,7 +178,12 @@ def test_empty_and_junk(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "junk.mkv").write_text("Dear reader, this is no film.\n" * 100)
     (tmp_path / "letter").write_text("Dear reader, this is no film.\n" * 100)
-    for name, words in (("empty.mp4", "empty"), ("junk.mkv", "no film"), ("letter", "no film"), ("no.mp4", "exist")):
+    for name, words in (
+        ("empty.mp4", "empty"),
+        ("junk.mkv", "not a readable film"),
+        ("letter", "not a readable film"),
+        ("no.mp4", "exist"),
+    ):
         seen, sentence = frames_until_problem(tmp_path / name)
         assert not seen
         assert words in sentence

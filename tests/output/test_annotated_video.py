@@ -185,5 +185,5 @@ def test_sound_that_no_mp4_takes_is_left_out_with_a_word(tmp_path: Path, monkeyp
     with open_video(tmp_path / "out.mp4", film) as copy:
         for frame in open_frames(film):
             copy.write(frame.image, frame.time)
-    assert copy.note == "its sound cannot be copied or coded, and is left out from 0.0 s on"
+    assert copy.note == "its sound could be neither copied nor re-encoded, and is missing from 0.0 s on"
     assert len(list(open_frames(tmp_path / "out.mp4"))) == 60

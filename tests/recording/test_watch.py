@@ -130,7 +130,7 @@ def test_several_films_keep_their_people_apart(analyzer: mien.Analyzer, film: Pa
     counts = pl.read_csv(tmp_path / "t.csv")["source"].value_counts()["count"].to_list()
     assert len(counts) == 2
     assert counts[0] == counts[1]
-    with pytest.raises(InputError, match=r"e\.vtt is one file, and there are 2 sources; name a folder"):
+    with pytest.raises(InputError, match=r"e\.vtt is a single file, but there are 2 films; give a folder"):
         mien.watch(folder, analyzer=analyzer, episodes=tmp_path / "e.vtt")
 
 
@@ -157,14 +157,14 @@ def test_pictures_and_films_in_their_order(
     assert table.filter(pl.col("id").is_null())["label"].to_list() == ["happy"] * 3
     assert (recording.coverage.source, recording.coverage.frames) == ("4 sources", 7)
     assert {person.source for person in recording.people} == {str(folder / "c.mp4")}
-    with pytest.raises(InputError, match=r"e\.vtt is for films and streams, and none is named"):
+    with pytest.raises(InputError, match=r"e\.vtt needs a film or stream, but only pictures were given"):
         mien.watch(folder / "a.png", analyzer=analyzer, episodes=tmp_path / "e.vtt")
 
 
 def test_what_cannot_be_read_at_all_leaves_the_older_table(analyzer: mien.Analyzer, tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no film")
     (tmp_path / "t.csv").write_text("an older table")
-    with pytest.raises(InputError, match="is no film that can be read"):
+    with pytest.raises(InputError, match="is not a readable film"):
         mien.watch(tmp_path / "broken.mp4", analyzer=analyzer, table=tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_text() == "an older table"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.mp4", "t.csv"]
@@ -186,12 +186,12 @@ def test_arrays_pictures_and_what_is_nothing(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"every": 0}, "every should be a whole number from 1 on, not 0"),
+        ({"every": 0}, "every should be a whole number, 1 or greater, not 0"),
         ({"every": 1.5}, "every should be a whole number"),
         ({"max_fps": 0}, "max_fps should be above 0, not 0"),
         ({"max_fps": float("nan")}, "max_fps should be above 0"),
-        ({"start": 2, "end": 1}, r"end \(1 s\) should come after the start \(2 s\)"),
-        ({"workers": 0}, "workers should be a whole number from 1 on"),
+        ({"start": 2, "end": 1}, r"end \(1 s\) should come after start \(2 s\)"),
+        ({"workers": 0}, "workers should be a whole number, 1 or greater"),
         ({"table": "t.xlsx"}, r"t\.xlsx should end in \.csv, \.jsonl, \.parquet"),
         ({"video": "v.avi"}, r"v\.avi should end in \.mp4"),
         ({"timeline": "t.jpg"}, r"t\.jpg should end in \.png or \.html"),
@@ -232,6 +232,7 @@ def test_an_output_that_fails_takes_no_other_with_it(analyzer: mien.Analyzer, fi
         )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert recording.coverage.frames == 60, "the other outputs are written to the end"
     assert older.read_text() == "an older table"
     (problem,) = recording.problems
     assert isinstance(problem, OutputError)
@@ -276,3 +277,118 @@ except KeyboardInterrupt as error:
     assert 5 <= int(frames) < 60
     assert len(list(open_frames(tmp_path / "v.mp4"))) == int(frames)
     assert pl.read_csv(tmp_path / "t.csv")["frame"].max() == int(frames) - 1
+
+
+def test_no_output_overwrites_a_source_or_another_output(
+    analyzer: mien.Analyzer, film: Path, astronaut: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.mp4", "b.mp4"):
+        Path(name).write_bytes(film.read_bytes())
+    Image.fromarray(astronaut).save("a.png")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    over = "would overwrite what is to be read"
+    for source, options, sentence in (
+        ("a.mp4", {"video": "a.mp4"}, over),
+        (["a.mp4", "b.mp4"], {"video": "."}, over),
+        (["a.mp4", "a.png"], {"timeline": "a.png"}, over),
+        ("./", {"timeline": "./"}, over),
+        ("a.mp4", {"table": "out/a.csv", "episodes": "out/"}, "named for two outputs"),
+        ("a.mp4", {"table": "t.csv", "frames": tmp_path / "t.csv"}, "named for two outputs"),
+        ("a.mp4", {"table": "t.csv", "episodes": "t.csv.json"}, "named for two outputs"),
+        ("a.mp4", {"table": "."}, "is a folder"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            mien.watch(source, analyzer=analyzer, **options)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_files_of_several_films_never_share_a_name(analyzer: mien.Analyzer, film: Path, tmp_path: Path) -> None:
+    names = ("x/f.mp4", "y/f.mp4", "f-2.mp4")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(film.read_bytes())
+    mien.watch(
+        [tmp_path / name for name in names], analyzer=analyzer, every=30, episodes=f"{tmp_path}/v1.2/",
+        timeline=tmp_path / "drawn" / "*.html",
+    )  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "v1.2").iterdir()) == ["f-2-2.csv", "f-2.csv", "f.csv"]
+    assert sorted(path.suffix for path in (tmp_path / "drawn").iterdir()) == [".html"] * 3
+
+
+def test_any_iterable_of_names(analyzer: mien.Analyzer, film: Path, tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(film.read_bytes())
+    recording = mien.watch(tmp_path.glob("*.mp4"), analyzer=analyzer, every=30)
+    assert sorted(Path(name).name for name in recording.sources) == ["a.mp4", "b.mp4"]
+    assert not recording.problems
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        (np.zeros((4, 4, 3), np.uint8), "a single picture is not a sequence"),
+        (b"bytes", "a single picture is not a sequence"),
+        (None, "a source should be a film, .* not NoneType"),
+        (5.0, "a source should be a film, .* not float"),
+        (["a.jpg", np.zeros((4, 4, 3), np.uint8)], "cannot be mixed: ndarray is not the name of a file"),
+        (["nowhere.jpg", "nowhere.mp4"], "2 sources could not be read: nowhere.jpg .*; nowhere.mp4"),
+    ],
+)
+def test_what_is_no_source_is_named(analyzer: mien.Analyzer, source: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        mien.watch(source, analyzer=analyzer)
+
+
+def test_pictures_that_cannot_be_saved_are_still_read(
+    analyzer: mien.Analyzer, astronaut: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    Image.fromarray(astronaut).save(tmp_path / "a.png")
+    (tmp_path / "file").touch()
+    recording = mien.watch(
+        tmp_path / "a.png", analyzer=analyzer, table=tmp_path / "t.csv", save=tmp_path / "file" / "out"
+    )
+    assert ["cannot write" in str(problem) for problem in recording.problems] == [True]
+    assert len(pl.read_csv(tmp_path / "t.csv")) == 1
+
+
+def test_a_recording_remembers_what_is_uncertain(analyzer: mien.Analyzer, film: Path, tmp_path: Path) -> None:
+    recording = mien.watch(film, analyzer=analyzer, every=20, min_confidence=1.0, table=tmp_path / "t.csv")
+    recording.save(table=tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_text() == (tmp_path / "t.csv").read_text()
+    assert set(recording.to_polars()["label"]) == {"uncertain"}
+    recording.save(table=tmp_path / "sure.csv", min_confidence=0)
+    assert json.loads((tmp_path / "sure.csv.json").read_text())["options"]["min_confidence"] == 0
+    with pytest.raises(InputError, match="named alike"):
+        recording.save(table=tmp_path / "x.csv", frames=tmp_path / "x.csv")
+
+
+def test_ctrl_c_while_a_source_is_opened(tmp_path: Path) -> None:
+    code = """
+import sys, mien, numpy as np
+from mien.media.frames import Frame, Frames
+def read(stop):
+    import time
+    for i in range(10_000):
+        if stop.is_set(): return
+        yield Frame(np.zeros((64, 64, 3), np.uint8), i, i / 10, "endless")
+from mien.recording import watch as module
+real = module.open_frames
+def slow(*words, **options):
+    import time
+    print("here", flush=True)
+    time.sleep(2)
+    return Frames(read, name="endless")
+module.open_frames = slow
+try:
+    mien.watch("film.mp4")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    make_film(tmp_path / "film.mp4", count=3)
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(60) == 0
+    assert process.stdout.read() == "interrupted\n"

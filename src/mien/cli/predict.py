@@ -64,7 +64,7 @@ def predict(
         float | None, typer.Option(metavar="SECONDS", rich_help_panel=_FILMS, help="End before there.")
     ] = None,
     episodes: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FILE|DIR",
             rich_help_panel=_FILMS,
@@ -72,7 +72,7 @@ def predict(
         ),
     ] = None,
     timeline: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FILE|DIR",
             rich_help_panel=_FILMS,
@@ -117,7 +117,7 @@ def predict(
     for problem in problems:
         complain(str(problem))
     if code:
-        complain("interrupted; what had been read until then is written")
+        complain("interrupted; everything read so far has been saved" if recording is not None else "interrupted")
     if code or problems:
         raise typer.Exit(code or 1)
 

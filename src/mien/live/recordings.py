@@ -54,6 +54,8 @@ class Recordings:
                 faces = faces.replace(frame=self._recorder.frames, time=seconds)
                 self._recorder.write(image, faces, annotated=True)
                 self.seconds = seconds
+                for failure in self._recorder.failures:
+                    raise failure
             except MienError as error:
                 problems = self._close()
                 raise (problems or [error])[0] from None

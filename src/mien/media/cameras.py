@@ -24,7 +24,7 @@ def find_camera(name: str) -> tuple[str, str]:
     device = Path(f"/dev/video{name}" if name.isdecimal() else name)
     if not device.exists():
         there = ", ".join(str(p) for p in sorted(Path("/dev").glob("video*"))) or "none"
-        raise InputError(f"no camera {name}: {device} does not exist; there are: {there}")
+        raise InputError(f"no camera {name}: {device} does not exist; cameras found: {there}")
     if not os.access(device, os.R_OK | os.W_OK):
         raise InputError(
             f"no permission to open camera {name} ({device}); join the group that owns it, mostly by: "

@@ -15,6 +15,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.checks import number, whole
 from mien.errors import InputError
 
 AHEAD = 4
@@ -49,15 +50,12 @@ class Pick:
     def __init__(
         self, every: int = 1, max_fps: float | None = None, start: float | None = None, end: float | None = None
     ) -> None:
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise InputError(f"every should be a whole number from 1 on, not {every!r}")
-        if max_fps is not None and not 0 < max_fps < float("inf"):
-            raise InputError(f"max_fps should be above 0, not {max_fps!r}")
-        if start is not None and not 0 <= start < float("inf"):
-            raise InputError(f"start should be 0 seconds or more, not {start!r}")
+        self.every = whole("every", every)
+        self.max_fps = None if max_fps is None else number("max_fps", max_fps, above=0)
+        start = None if start is None else number("start", start, least=0)
+        end = None if end is None else number("end", end)
         if end is not None and not end > (start or 0.0):
-            raise InputError(f"end ({end!r} s) should come after the start ({start or 0:g} s)")
-        self.every, self.max_fps = every, max_fps
+            raise InputError(f"end ({end:g} s) should come after start ({start or 0:g} s)")
         self.start, self.end = start or 0.0, float("inf") if end is None else end
         self._slot = -1
 
@@ -162,6 +160,11 @@ class Frames(Iterator[Frame], Closing):
             if item is not None:
                 raise item
         raise StopIteration
+
+    @property
+    def over(self) -> bool:
+        """Whether it has been read to its end, or closed."""
+        return self._over
 
     def stop(self) -> None:
         """Read no further: the iteration ends after the frames that are waiting. For signal handlers."""

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from io import BytesIO
+from io import BytesIO, TextIOBase
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any, BinaryIO, Literal
@@ -65,9 +65,12 @@ def load_image(image: ImageLike, color: Color = "rgb") -> tuple[NDArray[np.uint8
     laid on white. `color` is the order of an array's channels, `bgr` for OpenCV's. Raises InputError on anything else,
     and as `read_image` does.
     """
+    check_color(color)
     if isinstance(image, np.ndarray):
         return check_image(image, color), ""
     if isinstance(image, str | Path):
+        if not str(image):
+            raise InputError("an empty path is not a picture")
         return read_image(image), str(image)
     if isinstance(image, bytes | bytearray | memoryview):
         return decode_image(bytes(image), "the picture"), ""
@@ -77,8 +80,13 @@ def load_image(image: ImageLike, color: Color = "rgb") -> tuple[NDArray[np.uint8
             return _rgb(image), ""
     if hasattr(image, "read"):
         name = str(getattr(image, "name", "") or "the picture")
-        with _in_one_sentence(name):
-            content = image.read()
+        content: Any = ""
+        if not isinstance(image, TextIOBase):
+            with _in_one_sentence(name):
+                content = image.read()
+                if not content and image.seekable():  # as after writing into it
+                    image.seek(0)
+                    content = image.read()
         if not isinstance(content, bytes):
             raise InputError(f"{name} should be opened in binary mode, as in open(path, 'rb')")
         return decode_image(content, name), ""
@@ -149,7 +157,7 @@ def _in_one_sentence(path: str | Path) -> Iterator[None]:
     except InputError:
         raise
     except UnidentifiedImageError:
-        raise InputError(f"{path} is no image of a known format ({', '.join(FORMATS)})") from None
+        raise InputError(f"{path} is not in a supported image format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
         raise _too_large(path) from None
     except MemoryError:
@@ -208,8 +216,7 @@ def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
 def check_image(array: Any, color: Color = "rgb") -> NDArray[np.uint8]:
     """A uint8 array, grey or in colour as `load_image` takes it, as contiguous `(H, W, 3)` RGB; the array itself where
     it is that already. Raises InputError, with the shape and type that were given, on any other."""
-    if color not in ("rgb", "bgr"):
-        raise InputError(f"color should be 'rgb' or 'bgr', not {color!r}")
+    check_color(color)
     if not isinstance(array, np.ndarray):
         raise InputError(
             f"a picture should be a path, a URL, bytes, a file, a Pillow image or an array, not {type(array).__name__}"
@@ -231,6 +238,12 @@ def check_image(array: Any, color: Color = "rgb") -> NDArray[np.uint8]:
         share = array[..., 3:].astype(np.uint16)
         array = ((array[..., :3] * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
     return np.ascontiguousarray(array)
+
+
+def check_color(color: str) -> None:
+    """Raises InputError on an order of channels that is unknown."""
+    if color not in ("rgb", "bgr"):
+        raise InputError(f"color should be 'rgb' or 'bgr', not {color!r}")
 
 
 def unreachable(path: str | Path, error: OSError) -> InputError:

@@ -14,11 +14,13 @@ from threading import Event
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from mien.checks import number
 from mien.errors import InputError, InputErrors
 from mien.media.cameras import capture, find_camera
 from mien.media.frames import Frame, Frames, Pick
-from mien.media.images import MAX_PIXELS, Color, ImageLike, load_image, read_image, unreachable
+from mien.media.images import MAX_PIXELS, Color, ImageLike, check_color, load_image, read_image, unreachable
 from mien.media.sources import PIPE, Source, find_sources
 from mien.media.video import Film
 
@@ -38,10 +40,35 @@ class RawVideo:
     fps: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.fps < float("inf"):
-            raise InputError(f"fps should be above 0, not {self.fps!r}")
+        number("fps", self.fps, above=0)
         if not 0 < self.width * self.height <= MAX_PIXELS:
             raise InputError(f"raw frames should have 1 to {MAX_PIXELS:,} pixels, not {self.width}x{self.height}")
+
+
+def named(source: FrameSource) -> tuple[list[Any] | None, Iterable[Any]]:
+    """The names that a source consists of, or None and its pictures. Raises InputError on what is neither."""
+    if isinstance(source, str | Path | int | Source) and not isinstance(source, bool):
+        return [source], ()
+    single = isinstance(source, bytes | bytearray | memoryview | Image.Image) or hasattr(source, "read")
+    if single or (isinstance(source, np.ndarray) and source.ndim < 4):
+        raise InputError("a single picture is not a sequence: read it with analyze, or give a list of pictures")
+    try:
+        given = iter(source)  # type: ignore[arg-type]
+    except TypeError:
+        raise InputError(
+            f"a source should be a film, a folder, a camera, a URL or a list of pictures, not {type(source).__name__}"
+        ) from None
+    first = next(given, None)
+    if first is None:
+        raise InputError("no source was given: name a film, a folder, a camera or a URL, or give pictures")
+    if not isinstance(first, str | Path | int | Source):
+        return None, chain([first], given)
+    names = [first, *given]
+    if odd := [item for item in names if not isinstance(item, str | Path | int | Source)]:
+        raise InputError(
+            f"files and pictures in memory cannot be mixed: {type(odd[0]).__name__} is not the name of a file"
+        )
+    return names, ()
 
 
 def open_frames(
@@ -68,18 +95,11 @@ def open_frames(
     that could be read.
     """
     Pick(every, max_fps, start, end)  # raises on what makes no sense
-    if isinstance(source, str | Path | int | Source):
-        names: list[Any] = [source]
-    else:
-        given = iter(source)
-        first = next(given, None)
-        if first is None:
-            raise InputError("no source was given: name a film, a folder, a camera or a URL, or give pictures")
-        if not isinstance(first, str | Path | Source):
-            if not fps > 0:
-                raise InputError(f"fps should be above 0, not {fps:g}")
-            return Frames(partial(_array_frames, chain([first], given), fps, color, Pick(every, max_fps, start, end)))
-        names = [first, *given]
+    names, given = named(source)
+    if names is None:
+        check_color(color)
+        number("fps", fps, above=0)
+        return Frames(partial(_array_frames, given, fps, color, Pick(every, max_fps, start, end)))
     sources = [item for item in names if isinstance(item, Source)]
     found, problems = find_sources(
         [str(item) if isinstance(item, int) else item for item in names if not isinstance(item, Source)]
@@ -210,7 +230,7 @@ def _reconnecting(source: Source, film: Film, pick: Pick, stop: Event) -> Iterat
 
 def _raw_frames(raw: RawVideo | None, pick: Pick, stop: Event) -> Iterator[Frame]:
     if raw is None:
-        raise InputError("raw frames on standard input need their size and rate, as in --size 640x480 --fps 25")
+        raise InputError("raw frames need their size and rate: raw=RawVideo(640, 480, 25), or --size 640x480 --fps 25")
     length = raw.width * raw.height * 3
     index = 0
     # Not the buffer above it: that one's lock, held by a thread that waits here, would break the interpreter's exit.

@@ -77,8 +77,8 @@ def _find(names: Sequence[str | Path], search: _Search) -> tuple[list[Source], l
     found: dict[str | Path, Source] = {}
     problems: list[InputError] = []
     for name in names:
-        if not str(name) or name == Path():
-            problems.append(InputError("an empty name is no source; the current folder is ./"))
+        if isinstance(name, str) and not name:
+            problems.append(InputError("an empty name is not a source; for the current folder write ./"))
             continue
         kind = _kind_of_name(name) if isinstance(name, str) else None
         if kind is not None:

@@ -220,11 +220,11 @@ def in_one_sentence(name: str) -> Iterator[None]:
     try:
         yield
     except (av.error.InvalidDataError, av.error.DemuxerNotFoundError):
-        raise InputError(f"{name} is no film that can be read, or it is damaged: {_hint(name)}") from None
+        raise InputError(f"{name} is not a readable film, or is damaged: {_hint(name)}") from None
     except av.error.DecoderNotFoundError:
         raise InputError(f"{name} is coded in a way that this build of FFmpeg cannot read") from None
     except (av.error.ExitError, av.error.TimeoutError):
-        raise InputError(f"{name} does not answer: nothing came for {READ_SECONDS:g} seconds") from None
+        raise InputError(f"{name} is not responding: no data for {READ_SECONDS:g} seconds") from None
     except av.error.FFmpegError as error:
         raise InputError(f"cannot read {name}: {reason(error)}") from None
 
@@ -237,4 +237,4 @@ def _hint(name: str) -> str:
         return "it is empty (0 bytes)"
     if path.suffix.lower() in {".mp4", ".m4v", ".mov"}:
         return "its table of contents is missing, as in a file that was cut short"
-    return "nothing in it looks like video"
+    return "it contains no video"

@@ -22,23 +22,30 @@ def is_folder(path: str | Path) -> bool:
     return Path(path).is_dir() or text.endswith(("/", os.sep)) or not Path(path).suffix
 
 
-def place_for(path: str | Path, names: Sequence[str], index: int, what: str) -> Path:
-    """The file for the source `names[index]`, `what` being `episodes`, `timeline` or `video`.
+def places(path: str | Path, names: Sequence[str], what: str) -> list[Path]:
+    """The file for each of the sources `names`, `what` being `episodes`, `timeline` or `video`.
 
-    In a folder it is called by the source's name without its ending; sources of equal names are numbered. Raises
-    InputError when there are several sources and `path` means one file.
+    In a folder it is called by the source's name without its ending; where names are equal, numbers follow. A pattern
+    such as `out/*.vtt` is a folder whose files have another ending. Raises InputError when there are several sources
+    and `path` means one file.
     """
-    if not is_folder(path):
+    pattern = Path(path).name if "*" in Path(path).name else f"*{_ENDINGS[what]}"
+    folder = Path(path).parent if "*" in Path(path).name else Path(path)
+    if folder == Path(path) and not is_folder(path):
         if len(names) > 1:
             raise InputError(
-                f"{path} is one file, and there are {len(names)} sources; name a folder, which gets a "
-                f"{_ENDINGS[what]} file for each"
+                f"{path} is a single file, but there are {len(names)} films; give a folder, which will get one "
+                f"{_ENDINGS[what]} file per film, or a pattern such as {Path(path).parent / '*'}{Path(path).suffix}"
             )
-        return Path(path)
-    stems = [_stem(name) for name in names]
-    stem = stems[index]
-    alike = stems[:index].count(stem)
-    return Path(path) / f"{stem}{f'-{alike + 1}' if alike else ''}{_ENDINGS[what]}"
+        return [Path(path)] * len(names)
+    found: list[Path] = []
+    for stem in map(_stem, names):
+        count, place = 1, folder / pattern.replace("*", stem)
+        while place in found:
+            count += 1
+            place = folder / pattern.replace("*", f"{stem}-{count}")
+        found.append(place)
+    return found
 
 
 def _stem(name: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -39,8 +41,10 @@ class Table:
         """Why it is not whole."""
 
     def write(self, faces: Faces) -> None:
-        """Add the rows of a frame. Raises InputError on faces with other labels than the table's, OutputError when it
-        cannot be written; it is not put in its place then."""
+        """Add the rows of a frame; nothing more once that has failed. Raises InputError on faces with other labels than
+        the table's, OutputError when it cannot be written; it is not put in its place then."""
+        if self.failure is not None:
+            return
         try:
             for row in self._rows(faces):
                 self._add(row)
@@ -112,9 +116,16 @@ def open_frames_table(path: str | Path, provenance: Provenance | None = None) ->
     return _open(path, FRAME_COLUMNS, rows, provenance)
 
 
+def beside(path: Path) -> list[Path]:
+    """The file that says where a table comes from; Parquet says so itself."""
+    return [] if path.suffix.lower() == ".parquet" else [path.with_name(f"{path.name}.json")]
+
+
 def check_table(path: str | Path) -> None:
     """Raises InputError when a table cannot be of the kind that the ending of `path` says."""
     ending = Path(path).suffix.lower()
+    if Path(path).is_dir():
+        raise InputError(f"{path} is a folder; name a file for the table")
     if ending not in _WRITERS:
         raise InputError(
             f"{path} should end in {', '.join(_WRITERS)} to say what kind of table it is"
@@ -139,10 +150,12 @@ def _open(
             yield table
         if table.failure is not None:
             raise table.failure
-    if about and ending != ".parquet":
-        beside = path.with_name(f"{path.name}.json")
-        with replacing(beside, f"{beside}, which says where the table comes from,") as part:
-            part.write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+    for place in beside(path) if about else ():
+        try:
+            with replacing(place, str(place)) as part:
+                part.write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+        except OutputError as error:
+            raise OutputError(f"wrote the table {path}, but not where it comes from: {error}", whole=path) from None
 
 
 @contextmanager
@@ -201,7 +214,9 @@ def _disk_errors(kind: type[Exception]) -> Iterator[None]:
     try:
         yield
     except kind as error:
-        raise OSError(str(error).splitlines()[0]) from None
+        words = str(error)
+        known = [code for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.strerror(code) in words]
+        raise OSError(known[0], os.strerror(known[0])) if known else OSError(words.splitlines()[0]) from None
 
 
 _WRITERS: dict[str, Callable[[Path, tuple[str, ...], str], AbstractContextManager[Add]]] = {

@@ -69,6 +69,8 @@ class VideoWriter:
         All frames take on the first one's size, and odd sides grow by a pixel. Raises OutputError when it cannot be
         written; the film is not put in its place then.
         """
+        if self.failure is not None:
+            return
         with self._writing():
             if self._out is None:
                 self._begin(image, time)
@@ -174,7 +176,9 @@ class _Sound:
                     self._write(packet)
                 except (av.error.ArgumentError, av.error.InvalidDataError):
                     moment = max(float(packet.pts * packet.time_base - self._start), 0.0)
-                    self.note = f"its sound cannot be copied or coded, and is left out from {moment:.1f} s on"
+                    self.note = (
+                        f"its sound could be neither copied nor re-encoded, and is missing from {moment:.1f} s on"
+                    )
                     self._next = None
                     return
             self._next = next(self._packets, None)

@@ -55,6 +55,7 @@ class FaceLog:
                 for column in [getattr(faces, name)]
             ]
             pack[name] = np.concatenate(parts)
+            pack[f"{name} known"] = np.array([getattr(faces, name) is not None for faces in frames])
         self._packs.append(pack)
 
     def _column(self, name: str, tail: tuple[int, ...] = ()) -> NDArray[Any]:
@@ -114,10 +115,7 @@ class FaceLog:
             for i, end in enumerate(ends):
                 part = slice(end - pack["counts"][i], end)
                 some: dict[str, Any] = {name: pack[name][part] for name in _COLUMNS}
-                for name in ("probs", "raw_probs", "ids", "quality"):
-                    values = some[name]
-                    if (name == "ids" and (values < 0).any()) or (name != "ids" and np.isnan(values).any()):
-                        some[name] = None
+                some = {name: values if pack[f"{name} known"][i] else None for name, values in some.items()}
                 source, detector, model = pack["about"][i]
                 width, height = pack["size"][i].tolist()
                 yield Faces(

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from mien.errors import MienError
+from mien.errors import MienError, OutputError
 
 Output = TypeVar("Output")
 
@@ -49,5 +49,7 @@ class Outputs:
                 stack.close()
             except MienError as error:
                 self.problems.append(error)
+                if isinstance(error, OutputError) and error.whole is not None:
+                    self.written.append(error.whole)
             else:
                 self.written += [path] if path.exists() else []

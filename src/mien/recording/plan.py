@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 from mien.errors import InputError, InputErrors, MienError
 from mien.faces import printable
 from mien.media.frames import Frames
-from mien.media.opening import FrameSource
+from mien.media.images import is_url
+from mien.media.opening import FrameSource, named
 from mien.media.sources import Source, find_sources
 from mien.output.episodes import check_episodes
-from mien.output.places import is_folder, mirrored, place_for
-from mien.output.tables import Table, check_table
+from mien.output.places import mirrored, places
+from mien.output.tables import Table, beside, check_table
 from mien.output.timeline.render import check_timeline
 from mien.output.video import check_video
 
@@ -58,10 +59,17 @@ class Plan:
         self.sources, self.problems = _sources(source)
         self.to = to
         self._moving = [i for i in range(len(self.sources)) if not self.is_picture(i)]
-        self._names = [self.name(i) for i in self._moving]
         found = [one for one in self.sources if isinstance(one, Source)]
-        self._mirrored = mirrored(found, to.save) if to.save is not None else {}
-        self._check()
+        if to.save is not None and len(found) < len(self.sources):
+            raise InputError("save is for files: what is read here has no name; give video for an annotated film")
+        self._annotated = mirrored(found, to.save) if to.save is not None else {}
+        self._videos = self._places([to.video] if to.video is not None else [], "video", check_video)
+        self._episodes = self._places(to.episodes, "episodes", check_episodes)
+        self._timelines = self._places(to.timelines, "timeline", check_timeline)
+        for table in (*to.tables, *to.frames):
+            if not isinstance(table, Table):
+                check_table(table)
+        self._check_collisions()
 
     def name(self, i: int) -> str:
         """What a source is called; "" for arrays."""
@@ -75,42 +83,57 @@ class Plan:
 
     def annotated(self, i: int) -> Path | None:
         """Where the annotated picture or film goes."""
-        if self.to.video is not None and not self.is_picture(i):
-            return self._place(self.to.video, i, "video")
-        return self._mirrored.get(self.sources[i]) if isinstance(self.sources[i], Source) else None
+        if self._videos and not self.is_picture(i):
+            return self._videos[i][0]
+        return self._annotated.get(self.sources[i]) if isinstance(self.sources[i], Source) else None
 
     def episodes(self, i: int) -> list[Path]:
         """Where the episodes of a film go."""
-        return [self._place(path, i, "episodes") for path in self.to.episodes]
+        return self._episodes.get(i, [])
 
     def timelines(self, i: int) -> list[Path]:
         """Where its timelines go."""
-        return [self._place(path, i, "timeline") for path in self.to.timelines]
+        return self._timelines.get(i, [])
 
-    def _place(self, path: PathLike, i: int, what: str) -> Path:
-        return place_for(path, self._names, self._moving.index(i), what)
+    def _places(self, paths: Sequence[PathLike], what: str, check: Callable[[Path], None]) -> dict[int, list[Path]]:
+        """The files of each film."""
+        found: dict[int, list[Path]] = {}
+        for path in paths:
+            if not self._moving:
+                raise InputError(f"{path} needs a film or stream, but only pictures were given")
+            for i, place in zip(self._moving, places(path, [self.name(i) for i in self._moving], what), strict=True):
+                check(place)
+                found.setdefault(i, []).append(place)
+        return found
 
-    def _check(self) -> None:
-        to = self.to
-        for table in (*to.tables, *to.frames):
+    def _check_collisions(self) -> None:
+        """No file is written twice, and none that is read."""
+        outputs: list[Path] = []
+        for table in (*self.to.tables, *self.to.frames):
             if not isinstance(table, Table):
-                check_table(table)
-        wanted = [
-            ([] if to.video is None else [to.video], "video", check_video),
-            (to.episodes, "episodes", check_episodes),
-            (to.timelines, "timeline", check_timeline),
-        ]
-        for paths, what, check in wanted:
-            for path in paths:
-                if not self._moving:
-                    raise InputError(f"{path} is for films and streams, and none is named")
-                place_for(path, self._names, 0, what)
-                if not is_folder(path):
-                    check(Path(path))
-        named = [*to.tables, *to.frames, *to.episodes, *to.timelines, *([] if to.video is None else [to.video])]
-        files = [Path(path) for path in named if not isinstance(path, Table) and not is_folder(path)]
-        if twice := [path for i, path in enumerate(files) if path in files[:i]]:
-            raise InputError(f"{printable(str(twice[0]))} is named for two outputs; give each a file of its own")
+                outputs += [Path(table), *beside(Path(table))]
+        for each in (self._videos, self._episodes, self._timelines):
+            outputs += [place for found in each.values() for place in found]
+        if not self._videos:
+            outputs += self._annotated.values()
+        sources = {
+            _resolved(one.path) for one in self.sources
+            if isinstance(one, Source) and one.kind in {"picture", "film"} and not is_url(one.name)
+        }  # fmt: skip
+        sources |= {_resolved(one.file) for one in self.sources if isinstance(one, Frames) and one.file is not None}
+        seen: set[Path] = set()
+        for output in outputs:
+            place = _resolved(output)
+            if place in sources:
+                raise InputError(f"{printable(str(output))} would overwrite what is to be read; name another file")
+            if place in seen:
+                raise InputError(f"{printable(str(output))} is named for two outputs; give each a file of its own")
+            seen.add(place)
+
+
+def _resolved(path: Path) -> Path:
+    """Links in folders followed, so that one file has one name."""
+    return path.parent.resolve() / path.name
 
 
 def _listed(value: Any) -> list[Any]:
@@ -120,18 +143,13 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _sources(source: FrameSource | Frames) -> tuple[list[Any], list[MienError]]:
-    if isinstance(source, Frames | Source):
+    if isinstance(source, Frames):
         return [source], []
-    if isinstance(source, str | Path | int):
-        items: list[Any] = [source]
-    elif isinstance(source, list | tuple) and all(isinstance(item, str | Path | Source) for item in source):
-        items = list(source)
-    else:
-        return [source], []
-    given = [item for item in items if isinstance(item, Source)]
-    found, problems = find_sources([str(i) if isinstance(i, int) else i for i in items if not isinstance(i, Source)])
+    names, pictures = named(source)
+    if names is None:
+        return [pictures], []
+    given = [item for item in names if isinstance(item, Source)]
+    found, problems = find_sources([str(i) if isinstance(i, int) else i for i in names if not isinstance(i, Source)])
     if not given and not found:
-        if not problems:
-            raise InputError("no source was given: name a film, a folder, a camera or a URL")
         raise InputErrors.of(problems)
     return [*given, *found], list(problems)

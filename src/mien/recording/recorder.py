@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class Recorder:
         """Take in the next frame, `(H, W, 3)` uint8 RGB, which only the annotated film needs; `annotated` says that the
         faces are drawn in already.
 
-        Raises OutputError when an output cannot be written, after all others have been; `finish` still completes those.
+        An output that fails takes nothing more, and `finish` says why; see `failed`.
         """
         self._first = faces.time if not self.frames else self._first
         self.frames, self.last = self.frames + 1, faces.time
@@ -89,17 +90,25 @@ class Recorder:
                 self._episodes += self._finder.update(faces)
             for person in faces.ids[faces.ids > 0].tolist():
                 self._seen[person] = (self._seen.get(person, (faces.time, 0.0))[0], faces.time)
-        failure: OutputError | None = None
         for table in self._tables:
-            try:
+            with suppress(OutputError):  # closing it says so
                 table.write(faces)
-            except OutputError as error:
-                failure = error
-        if self._video is not None and image is not None:
+        if self._video is not None and image is not None and self._video.failure is None:
             drawn = image if annotated else annotate(image, faces, self._min_confidence)
-            self._video.write(drawn, faces.time)
-        if failure is not None:
-            raise failure
+            with suppress(OutputError):
+                self._video.write(drawn, faces.time)
+
+    @property
+    def failures(self) -> list[OutputError]:
+        """Why tables or the film take nothing more."""
+        each = [table.failure for table in self._tables] + [self._video.failure if self._video is not None else None]
+        return [failure for failure in each if failure is not None]
+
+    @property
+    def failed(self) -> bool:
+        """Whether everything that is to be written has failed."""
+        begun = len(self._tables) + (self._video is not None)
+        return 0 < begun == len(self.failures) and not (self._episode_paths or self._timeline_paths)
 
     def finish(self, *, interrupted: bool = False) -> SourceRecord:
         """Complete all outputs; those that fail are in `problems`. `interrupted` ends the film's sound with its last

@@ -10,16 +10,17 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mien.checks import number
 from mien.columns import columns_to_pandas, columns_to_polars
 from mien.errors import InputError, MienError
 from mien.faces import Faces, printable
 from mien.files import replacing
 from mien.labels import LABELS
-from mien.output.episodes import save_episodes
-from mien.output.places import place_for
-from mien.output.tables import open_frames_table, open_table
+from mien.output.episodes import check_episodes, save_episodes
+from mien.output.places import places
+from mien.output.tables import check_table, open_frames_table, open_table
 from mien.output.timeline.bins import Timeline
-from mien.output.timeline.render import save_timeline
+from mien.output.timeline.render import check_timeline, save_timeline
 from mien.recording.log import FaceLog
 from mien.tracking.episodes import Episode
 
@@ -135,11 +136,15 @@ class Recording:
     def to_polars(self) -> pl.DataFrame:
         """One row per face and frame, with the columns of written tables. Raises InputError where the faces were not
         kept, MissingExtraError without polars."""
-        return columns_to_polars([(log.columns(), log.label_names) for log in self._kept()])
+        return columns_to_polars([(log.columns(self._min_confidence), log.label_names) for log in self._kept()])
 
     def to_pandas(self) -> pd.DataFrame:
         """As `to_polars`, for pandas."""
-        return columns_to_pandas([(log.columns(), log.label_names) for log in self._kept()])
+        return columns_to_pandas([(log.columns(self._min_confidence), log.label_names) for log in self._kept()])
+
+    @property
+    def _min_confidence(self) -> float:
+        return float(self.provenance.get("options", {}).get("min_confidence", 0.0))
 
     def _kept(self) -> list[FaceLog]:
         if self.records and not self.logs:
@@ -172,37 +177,56 @@ class Recording:
         frames: str | Path | None = None,
         episodes: str | Path | None = None,
         timeline: str | Path | None = None,
-        min_confidence: float = 0.0,
+        min_confidence: float | None = None,
     ) -> list[Path]:
         """Write files as `mien.watch` does, and give their paths.
 
         `folder` gets all of them: faces.csv, frames.csv, summary.json, and the episodes (.csv) and timeline (.png) of
-        each film. Raises InputError where the faces of each frame are asked for and were not kept, or a path has
-        another ending; OutputError when a file cannot be written."""
+        each film. `min_confidence` is the one that was watched with unless told. Raises InputError where the faces of
+        each frame are asked for and were not kept, or a path has another ending; OutputError when a file cannot be
+        written.
+        """
         if folder is not None:
             folder = Path(folder)
             table, frames = table or folder / "faces.csv", frames or folder / "frames.csv"
             episodes, timeline = episodes or folder / "episodes", timeline or folder / "timelines"
         films = [record for record in self.records if record.timeline is not None]
         names = [record.name for record in films]
+        limit = (
+            self._min_confidence
+            if min_confidence is None
+            else number("min_confidence", min_confidence, least=0, most=1)
+        )
+        about = {**self.provenance, "options": {**self.provenance.get("options", {}), "min_confidence": limit}}
+        episode_places = [] if episodes is None else places(episodes, names, "episodes")
+        timeline_places = [] if timeline is None else places(timeline, names, "timeline")
+        files = [Path(one) for one in (table, frames) if one is not None]
+        for path, check in (
+            *((one, check_table) for one in files),
+            *((one, check_episodes) for one in episode_places),
+            *((one, check_timeline) for one in timeline_places),
+        ):
+            check(path)
+        if len({*files, *episode_places, *timeline_places}) < len([*files, *episode_places, *timeline_places]):
+            raise InputError("two outputs are named alike; give each a file of its own")
         written = []
         if table is not None:
             label_names = self._kept()[0].label_names if self.records else LABELS
-            with open_table(table, min_confidence, label_names, self.provenance) as rows:
+            with open_table(table, limit, label_names, about) as rows:
                 for faces in self.frames():
                     rows.write(faces)
             written.append(Path(table))
         if frames is not None:
-            with open_frames_table(frames, self.provenance) as rows:
+            with open_frames_table(frames, about) as rows:
                 for faces in self.frames():
                     rows.write(faces)
             written.append(Path(frames))
         for i, record in enumerate(films):
             if episodes is not None:
-                written.append(place_for(episodes, names, i, "episodes"))
+                written.append(episode_places[i])
                 save_episodes(written[-1], record.name, record.episodes)
             if timeline is not None and record.timeline is not None:
-                written.append(place_for(timeline, names, i, "timeline"))
+                written.append(timeline_places[i])
                 save_timeline(written[-1], record.timeline, record.episodes)
         if folder is not None:
             written.append(folder / "summary.json")
@@ -212,15 +236,17 @@ class Recording:
 
     def __repr__(self) -> str:
         coverage = self.coverage
-        shown = ", ".join(self.sources[:2]) + (f" and {len(self.sources) - 2} more" if len(self.sources) > 2 else "")
+        shown = ", ".join(source or "arrays" for source in self.sources[:2]) + (
+            f" and {len(self.sources) - 2} more" if len(self.sources) > 2 else ""
+        )
         parts = [
-            shown or "nothing", f"{coverage.frames} frames", f"{len(self.people)} people",
-            f"{len(self.episodes)} episodes",
+            shown or "nothing", _counted(coverage.frames, "frame"), _counted(len(self.people), "person", "people"),
+            _counted(len(self.episodes), "episode"),
         ]  # fmt: skip
         if coverage.frames:
             parts.append(f"faces in {coverage.share:.0%} of the frames")
         if self.problems:
-            parts.append(f"{len(self.problems)} problems")
+            parts.append(_counted(len(self.problems), "problem"))
         return f"Recording({', '.join(parts)}{', interrupted' if self.interrupted else ''})"
 
     def _repr_html_(self) -> str:
@@ -233,6 +259,10 @@ class Recording:
         head = "<tr><th>source</th><th>person</th><th>seen</th><th>mostly</th><th>mean probability</th></tr>"
         style = "font:13px system-ui,sans-serif"
         return f'<div style="{style}"><p>{escape(repr(self))}</p><table>{head}{rows}</table></div>'
+
+
+def _counted(count: int, thing: str, many: str = "") -> str:
+    return f"{count} {thing if count == 1 else many or thing + 's'}"
 
 
 def _person(person: Person, episodes: Sequence[Episode]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -11,13 +12,15 @@ from signal import SIGINT
 from typing import Any
 
 from mien.analyzer import Analyzer, load
+from mien.checks import number, whole
 from mien.drawing.annotate import annotate
-from mien.errors import InputError, MienError, OutputError
+from mien.errors import InputError, InputErrors, MienError, OutputError
 from mien.faces import Faces
 from mien.interrupt import stopping_by_default
 from mien.media.frames import Frames, Pick
-from mien.media.images import Color, read_image
+from mien.media.images import Color, check_color, read_image
 from mien.media.opening import FrameSource, RawVideo, open_frames
+from mien.media.sources import Source
 from mien.output.pictures import save_picture
 from mien.output.tables import Table, open_frames_table, open_table
 from mien.provenance import provenance
@@ -116,10 +119,11 @@ def watch(
     """
     if geometry:
         raise InputError("this version of mien has no network for geometry; leave geometry out")
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise InputError(f"workers should be a whole number from 1 on, not {workers!r}")
-    if not 0 <= min_confidence <= 1:
-        raise InputError(f"min_confidence should be 0 to 1, not {min_confidence!r}")
+    if workers is not None:
+        workers = whole("workers", workers)
+    min_confidence = number("min_confidence", min_confidence, least=0, most=1)
+    number("fps", fps, above=0)
+    check_color(color)
     Pick(every, max_fps, start, end)  # raises on what makes no sense
     plan = Plan(source, Destinations.of(table, frames, video, save, episodes, timeline))
     cores = os.cpu_count() or 1
@@ -134,7 +138,8 @@ def watch(
             "model, detector, detector_weights, min_score and min_size are for loading an analyzer: leave them out"
         )
     choice = {"every": every, "max_fps": max_fps, "start": start, "end": end}
-    about = describe(analyzer, {**choice, "smoothing": smoothing, "min_confidence": min_confidence})
+    arrays = {} if isinstance(plan.sources[0], Source | Frames) else {"fps": fps, "color": color}
+    about = describe(analyzer, {**choice, **arrays, "smoothing": smoothing, "min_confidence": min_confidence})
 
     def opened(one: Any) -> Frames:
         if isinstance(one, Frames):
@@ -154,7 +159,11 @@ def describe(analyzer: Analyzer, options: dict[str, Any]) -> dict[str, Any]:
         **provenance(),
         "model": {"name": card.name, "sha256": card.sha256},
         "detector": {"name": finder.name, "sha256": getattr(finder, "sha256", None)},
-        "options": {**options, "min_score": getattr(finder, "min_score", 0.0), "min_size": analyzer.min_size},
+        "options": {
+            **options,
+            "min_score": max(analyzer.min_score, getattr(finder, "min_score", 0.0)),
+            "min_size": analyzer.min_size,
+        },
     }
 
 
@@ -198,8 +207,9 @@ class _Run:
             pass
         except BaseException as error:  # noqa: BLE001 - raised below
             failure = error
-        if not recording.records and failure is None and len(recording.problems) == 1:
-            failure = recording.problems.pop()
+        if not recording.records and failure is None and recording.problems and not self._interrupted:
+            failure = InputErrors.of(recording.problems)
+            recording.problems = []
         if recording.records:
             self._outputs.close()
         else:
@@ -236,8 +246,12 @@ class _Run:
                     log.add(result)
                 coverage = Coverage(name, 1, int(len(result) > 0), len(result), 0.0)
                 self._recording.records.append(SourceRecord(name, coverage))
-                for table in (*self._tables, *self._frame_tables):
-                    self._write(table, result)
+                tables = [*self._tables, *self._frame_tables]
+                for table in tables:
+                    with suppress(OutputError):  # closing it says why
+                        table.write(result)
+                if tables and all(table.failure is not None for table in tables):
+                    raise _Stopped
                 self._tell(Progress(name, i + 1, total, picture=True, frames=1, faces=result))
             self._check_stopped()
 
@@ -245,18 +259,24 @@ class _Run:
         try:
             image = read_image(self._plan.name(i))
             faces = self._analyzer.analyze(image, keep_image=False).replace(source=self._plan.name(i))
+        except MienError as error:
+            return error
+        try:
             if (place := self._plan.annotated(i)) is not None:
                 save_picture(place, annotate(image, faces, self._min_confidence))
                 self._recording.written.append(place)
-        except MienError as error:
-            return error
+        except OutputError as error:
+            self._recording.problems.append(error)
         return faces
 
     def _watch(self, i: int, opened: Callable[[Any], Frames], smoothing: bool, end: float | None) -> None:
         """A film, stream or camera, to its end."""
+        self._check_stopped()
         plan, recording, name, total = self._plan, self._recording, self._plan.name(i), len(self._plan.sources)
         try:
             frames = self._reading = opened(plan.sources[i])
+            if self._interrupted:  # while it was being opened
+                frames.stop()
         except MienError as error:
             recording.problems.append(error)
             return
@@ -275,6 +295,8 @@ class _Run:
             with Stream(self._analyzer, frames, smoothing=smoothing, workers=self._workers) as stream:
                 for frame, faces in stream.pairs():
                     recorder.write(frame.image, faces)
+                    if recorder.failed:
+                        raise _Stopped
                     count = recorder.frames
                     self._tell(
                         Progress(
@@ -282,8 +304,10 @@ class _Run:
                         )
                     )
             finished = True
-        except OutputError:
-            pass  # closing it says why
+        except _Stopped:
+            recording.notes.append(
+                f"{name}: nothing more could be written, so reading stopped at {recorder.last:.1f} s"
+            )
         except InputError as error:  # a film that is cut short is still worth what was read
             recording.problems.append(error)
             finished = True
@@ -307,12 +331,6 @@ class _Run:
     def _tell(self, progress: Progress) -> None:
         if self._progress is not None:
             self._progress(progress)
-
-    def _write(self, table: Table, faces: Faces) -> None:
-        try:
-            table.write(faces)
-        except OutputError:
-            raise _Stopped from None  # closing it says why
 
     def _check_stopped(self) -> None:
         if self._interrupted or (self._reading is not None and self._reading.interrupted):
