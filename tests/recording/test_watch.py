@@ -157,6 +157,11 @@ def test_pictures_and_films_in_their_order(
     assert table.filter(pl.col("id").is_null())["label"].to_list() == ["happy"] * 3
     assert (recording.coverage.source, recording.coverage.frames) == ("4 sources", 7)
     assert {person.source for person in recording.people} == {str(folder / "c.mp4")}
+    lean = mien.watch(folder, analyzer=analyzer, every=15, keep=False)
+    assert [record.name for record in lean.records] == ["pictures", str(folder / "c.mp4"), str(folder / "d.png")]
+    assert (lean.coverage.frames, lean.coverage.faces) == (recording.coverage.frames, recording.coverage.faces)
+    with pytest.raises(InputError, match="were not kept"):
+        lean.to_polars()
     with pytest.raises(InputError, match=r"e\.vtt needs a film or stream, but only pictures were given"):
         mien.watch(folder / "a.png", analyzer=analyzer, episodes=tmp_path / "e.vtt")
 

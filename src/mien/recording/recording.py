@@ -72,6 +72,14 @@ class Coverage:
         return self.frames_with_faces / self.frames if self.frames else 0.0
 
 
+def total(each: Sequence[Coverage], name: str) -> Coverage:
+    """Of several together."""
+    return Coverage(
+        name, sum(one.frames for one in each), sum(one.frames_with_faces for one in each),
+        sum(one.faces for one in each), sum(one.seconds for one in each), sum(one.dropped for one in each),
+    )  # fmt: skip
+
+
 @dataclass
 class SourceRecord:
     """What was read from one source; pictures have neither people nor a timeline."""
@@ -123,11 +131,7 @@ class Recording:
     def coverage(self) -> Coverage:
         """Of all sources together; each one's own is in `records`."""
         each = [record.coverage for record in self.records]
-        name = each[0].source if len(each) == 1 else f"{len(each)} sources"
-        return Coverage(
-            name, sum(one.frames for one in each), sum(one.frames_with_faces for one in each),
-            sum(one.faces for one in each), sum(one.seconds for one in each), sum(one.dropped for one in each),
-        )  # fmt: skip
+        return each[0] if len(each) == 1 else total(each, f"{len(each)} sources")
 
     def frames(self) -> list[Faces]:
         """The faces of every frame again, without pictures. Raises InputError where they were not kept."""

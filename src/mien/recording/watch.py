@@ -28,7 +28,7 @@ from mien.recording.log import FaceLog
 from mien.recording.outputs import Outputs
 from mien.recording.plan import Destinations, ManyPaths, ManyTables, PathLike, Plan
 from mien.recording.recorder import Recorder
-from mien.recording.recording import Coverage, Recording, SourceRecord
+from mien.recording.recording import Coverage, Recording, SourceRecord, total
 from mien.stream import Stream
 from mien.threads import in_order
 
@@ -108,7 +108,8 @@ def watch(
 
     Of several films `video`, `episodes` and `timeline` are folders. `min_confidence` is the probability below which an
     expression is called uncertain in them. With `keep` the recording holds the faces of every frame (about 200 bytes
-    each); without, memory stays the same however long a film is. `progress` is called after every frame.
+    each); without, memory stays the same however long a film is, and pictures share a record. `progress` is called
+    after every frame.
 
     Files appear when they are whole. What is wrong with a source, or an output that fails, is in the recording's
     `problems`, and all that could be read is written nevertheless. Ctrl-C completes the files, too: KeyboardInterrupt
@@ -237,23 +238,31 @@ class _Run:
             self._recording.logs.append(log)
         results = in_order(self._read_picture, chosen, min(self._workers, len(chosen)))
         for i, result in zip(chosen, results, strict=True):
-            name, total = self._plan.name(i), len(self._plan.sources)
+            name, of = self._plan.name(i), len(self._plan.sources)
             if isinstance(result, MienError):
                 self._recording.problems.append(result)
-                self._tell(Progress(name, i + 1, total, picture=True, problem=result))
+                self._tell(Progress(name, i + 1, of, picture=True, problem=result))
             else:
                 if log is not None:
                     log.add(result)
-                coverage = Coverage(name, 1, int(len(result) > 0), len(result), 0.0)
-                self._recording.records.append(SourceRecord(name, coverage))
+                self._count(name, result, first=i == chosen[0])
                 tables = [*self._tables, *self._frame_tables]
                 for table in tables:
                     with suppress(OutputError):  # closing it says why
                         table.write(result)
                 if tables and all(table.failure is not None for table in tables):
                     raise _Stopped
-                self._tell(Progress(name, i + 1, total, picture=True, frames=1, faces=result))
+                self._tell(Progress(name, i + 1, of, picture=True, frames=1, faces=result))
             self._check_stopped()
+
+    def _count(self, name: str, faces: Faces, first: bool) -> None:
+        """A record for each picture, or one for all that follow each other where nothing is to be kept."""
+        records, coverage = self._recording.records, Coverage(name, 1, int(len(faces) > 0), len(faces), 0.0)
+        if self._keep or first or not records or records[-1].timeline is not None:
+            records.append(SourceRecord(name, coverage))
+            return
+        both = total([records[-1].coverage, coverage], "pictures")
+        records[-1] = SourceRecord("pictures", both)
 
     def _read_picture(self, i: int) -> Faces | MienError:
         try:
@@ -272,7 +281,7 @@ class _Run:
     def _watch(self, i: int, opened: Callable[[Any], Frames], smoothing: bool, end: float | None) -> None:
         """A film, stream or camera, to its end."""
         self._check_stopped()
-        plan, recording, name, total = self._plan, self._recording, self._plan.name(i), len(self._plan.sources)
+        plan, recording, name, of = self._plan, self._recording, self._plan.name(i), len(self._plan.sources)
         try:
             frames = self._reading = opened(plan.sources[i])
             if self._interrupted:  # while it was being opened
@@ -300,7 +309,7 @@ class _Run:
                     count = recorder.frames
                     self._tell(
                         Progress(
-                            name, i + 1, total, seconds=frame.time, duration=frames.duration, frames=count, faces=faces
+                            name, i + 1, of, seconds=frame.time, duration=frames.duration, frames=count, faces=faces
                         )
                     )
             finished = True
@@ -323,7 +332,7 @@ class _Run:
             recording.notes += recorder.notes
             recording.problems += recorder.problems
         if recorder.frames:
-            self._tell(Progress(name, i + 1, total, seconds=recorder.last, frames=recorder.frames, record=record))
+            self._tell(Progress(name, i + 1, of, seconds=recorder.last, frames=recorder.frames, record=record))
         if not finished:
             raise _Stopped
         self._check_stopped()
