@@ -138,7 +138,10 @@ def test_broken_recordings(server: Server, frames: list[dict[str, Any]]) -> None
     old = deepcopy(recording(frames))
     for face in old["frames"][0]["faces"]:
         face["probs"], face["raw_probs"] = face.pop("probabilities"), face.pop("raw_probabilities")
+    much = deepcopy(recording(frames))
+    much["frames"][0]["faces"][0]["probabilities"] = dict.fromkeys(LABELS, 0.5)
     wrong: list[tuple[Any, str]] = [
+        (much, "rows sum to 1, not to [3.5"),
         ({"frames": "none"}, "frames"),
         ({"frames": [{}]}, "frames.0"),
         (half, "either all faces of a frame have raw_probabilities, or none"),

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from mien import __version__
 from mien.drawing.annotate import annotate
+from mien.errors import InputError
 from mien.models import Card
 from mien.output.episodes import save_episodes
 from mien.recording.recorder import Recorder
@@ -118,7 +119,10 @@ def _recorded(content: bytes, kind: str, service: Service) -> Response:
         "detector": service.analyzer.detector.name,
         "model": service.analyzer.classifier.card.name,
     }
-    frames = (frame.as_faces(start, labels, **about) for frame in recording.frames)
+    try:
+        frames = [frame.as_faces(start, labels, **about) for frame in recording.frames]
+    except InputError as error:
+        raise Refused(422, str(error)) from None
     with TemporaryDirectory(dir=service.folder) as folder:
         path = Path(folder) / f"recording.{kind}"
         recorder = Recorder(name, labels, tables=[] if kind == "vtt" else [path])
