@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mien import models
 from mien.errors import ModelError
-from mien.vision.detect import Detector, Haar, YuNet, load_detector
+from mien.vision.detect import Detector, Haar, YuNet, blend, load_detector
 
 FACE = (224, 120)
 """Where the astronaut's face is in scikit-image's picture."""
@@ -125,3 +125,22 @@ def test_wrong_names_and_files_are_refused(tmp_path: Path, tiny_model: Path) -> 
 def test_a_file_of_fixed_size_is_refused(shared: Path) -> None:
     with pytest.raises(ModelError, match="fixed size"):
         load_detector("yunet", shared / "models" / "face_detection_yunet_2023mar.onnx")
+
+
+def test_a_large_soft_face_beside_the_middle_has_no_ghosts(astronaut: NDArray[np.uint8]) -> None:
+    """Enlarged from a head of some 40 pixels: ears and shoulders look like faces at that size."""
+    small = cv2.resize(astronaut[0:256, 100:356], (96, 96), interpolation=cv2.INTER_AREA)
+    image = np.asarray(cv2.resize(small, (768, 768), interpolation=cv2.INTER_CUBIC), np.uint8)
+    faces = load_detector("mien", threads=1).detect(image)
+    assert len(faces) == 1
+    eyes = (np.array([[203, 104], [247, 104]]) - (100, 0)) * 3
+    assert np.abs(faces.landmarks[0, :2] - eyes).max() < 3 * 8
+
+
+def test_a_part_of_a_larger_face_is_no_face() -> None:
+    """What lies in a better face goes, what lies in a fainter one or only beside stays."""
+    face, eye, beside = (0.0, 0.0, 100.0, 120.0), (20.0, 30.0, 55.0, 70.0), (80.0, 30.0, 115.0, 70.0)
+    boxes, points = np.array([face, eye, beside], np.float32), np.zeros((3, 5, 2), np.float32)
+    for scores, kept in (([0.9, 0.8, 0.7], [face, beside]), ([0.7, 0.8, 0.6], [eye, face, beside])):
+        found, _, _ = blend(boxes, np.array(scores, np.float32), points, 0.5, 0.4)
+        np.testing.assert_allclose(found, kept)

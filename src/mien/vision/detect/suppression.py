@@ -9,6 +9,8 @@ from mien.vision.boxes import areas, overlaps, shared_areas
 
 _SAME = 0.6
 """How far a box must overlap the best one to have a say in where the face is."""
+_INSIDE, _LARGER = 0.7, 2.5
+"""Share of a box in another, and how much larger that one is, for it to be a part of it and no face of its own."""
 
 
 def blend(
@@ -17,8 +19,10 @@ def blend(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:  # fmt: skip
     """Suppression that wastes nothing: what stays, best first, of boxes `(n, 4)`, scores `(n,)` and landmarks
     `(n, 5, 2)`, each box and its landmarks as the mean of all that overlap it by three fifths or more, weighted by the
-    square of their scores (Bazarevsky et al. 2019, BlazeFace). Those below `min_score` only lend their weight."""
-    kept = [i for i in suppress(boxes, scores, overlap) if scores[i] >= min_score]
+    square of their scores (Bazarevsky et al. 2019, BlazeFace). Those below `min_score` only lend their weight, and what
+    lies in a better, larger one goes."""
+    kept = np.array([i for i in suppress(boxes, scores, overlap) if scores[i] >= min_score], np.intp)
+    kept = kept[~_parts(boxes[kept])]
     new_boxes, new_landmarks = boxes[kept], landmarks[kept]
     for n, i in enumerate(kept):
         near = overlaps(boxes[[i]], boxes)[0] >= _SAME
@@ -27,6 +31,15 @@ def blend(
         new_boxes[n] = weight @ boxes[near]
         new_landmarks[n] = np.tensordot(weight, landmarks[near], 1)
     return new_boxes, scores[kept], new_landmarks
+
+
+def _parts(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which of the boxes (n, 4), best first, lie mostly in a better and much larger one: an eye or a mouth, which in a
+    large soft face looks like a face from afar."""
+    area = areas(boxes)
+    inside = shared_areas(boxes, boxes) >= _INSIDE * area[:, None]
+    larger = area >= _LARGER * area[:, None]
+    return np.asarray(np.tril(inside & larger, -1).any(1))
 
 
 def suppress(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float) -> NDArray[np.intp]:
