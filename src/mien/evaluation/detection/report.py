@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from mien.data.photographs import Photograph
 from mien.evaluation import charts, page
 from mien.evaluation.charts import SERIES, Axis, Line
-from mien.evaluation.detection.scores import DetectionReport, DetectionScores, DetectorScores, Found, Shown, Sight
+from mien.evaluation.detection.scores import (
+    DetectionReport,
+    DetectionScores,
+    DetectorScores,
+    Found,
+    MeasuredVariant,
+    Sight,
+)
 from mien.evaluation.detection.views import CANVAS, LARGE_CANVAS, VARIANTS, Group, Variant, bare, views
 
 GROUPS: dict[Group, str] = {
@@ -113,7 +120,7 @@ def _section(scores: DetectionScores, shown: Sequence[Gallery]) -> Markup:
     return Markup(content)
 
 
-def _has_errors(scores: DetectionScores, members: Sequence[Shown]) -> bool:
+def _has_errors(scores: DetectionScores, members: Sequence[MeasuredVariant]) -> bool:
     return any(one.variants[v.name].landmark_error for one in scores.detectors for v in members)
 
 
@@ -132,13 +139,13 @@ def _curves(scores: DetectionScores) -> Markup:
     return charts.line_chart([*lines, operating], x, y, "recall over false alarms per image", size=(1080, 340))
 
 
-def _bars(scores: DetectionScores, members: Sequence[Shown]) -> Markup:
+def _bars(scores: DetectionScores, members: Sequence[MeasuredVariant]) -> Markup:
     groups = [(v.name, [one.variants[v.name].recall for one in scores.detectors]) for v in members]
     names = [one.name for one in scores.detectors]
     return charts.bar_chart(groups, names, f"recall {GROUPS[members[0].group]}")
 
 
-def _errors(scores: DetectionScores, members: Sequence[Shown]) -> Markup:
+def _errors(scores: DetectionScores, members: Sequence[MeasuredVariant]) -> Markup:
     """Median landmark errors of every detector over the variants of one group."""
     lines = []
     for i, one in enumerate(scores.detectors):

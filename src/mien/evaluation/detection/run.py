@@ -32,7 +32,7 @@ from mien.evaluation.detection.scores import (
     DetectorScores,
     Found,
     LandmarkError,
-    Shown,
+    MeasuredVariant,
     Sight,
     Speed,
 )
@@ -162,7 +162,7 @@ def measure(
         overlap=MATCH,
         smallest=SMALLEST,
         variants=tuple(
-            Shown(
+            MeasuredVariant(
                 group=part.group,
                 name=part.name,
                 about=part.about,

@@ -16,7 +16,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Shown(_Part):
+class MeasuredVariant(_Part):
     """A variant of the photographs, how many it could be made of, and how many faces count in them."""
 
     group: Group
@@ -117,7 +117,7 @@ class DetectionScores(_Part):
     """Least intersection over union for a detection to find a face."""
     smallest: float
     """Faces of fewer pixels count neither way, except where a smaller size is asked for."""
-    variants: tuple[Shown, ...]
+    variants: tuple[MeasuredVariant, ...]
     detectors: tuple[DetectorScores, ...]
 
 
