@@ -19,16 +19,13 @@ from mien import load
 from mien.data import photographs
 from mien.data.photographs import Photograph
 from mien.detect import MienDetector
-from mien.detect import load_detector as load_named
 from mien.errors import DataError, ModelError
 from mien.models import load_detector
 from mien.train.detector.assign import Cells, Truth, assign, costs
-from mien.train.detector.export import Deployed, prove_parity, to_onnx
-from mien.train.detector.mistakes import find_mistakes
+from mien.train.detector.export import prove_parity, to_onnx
 from mien.train.detector.net import DetectorNet
 from mien.train.detector.precision import Result, average_precision, score_at_false_alarms
 from mien.train.detector.scenes import Studio
-from mien.train.detector.start import start, unfold
 from mien.train.fit import fit
 from mien.train.recipe import DetectorRecipe, SceneTable
 from mien.train.run_folder import RunFolder
@@ -163,16 +160,6 @@ def test_mistakes_are_shown_near_the_middle_and_are_no_faces() -> None:
         green = (scene.image[..., 1] > scene.image[..., 0].astype(int) + 50).mean()
         assert green > 0.04, "a third of the side or more, half of it in the picture"
         assert not len(scene.boxes)
-
-
-def test_hard_negatives_are_detections_where_no_face_is(astronaut: NDArray[np.uint8]) -> None:
-    detector = load_named("mien", threads=1)
-    unmarked, known = marked(astronaut), marked(astronaut, [BOX], [LANDMARKS])
-    doubtful = marked(astronaut, ignore=[BOX])
-    found = find_mistakes([known, unmarked, doubtful], detector)
-    assert {index for index, _ in found} == {1}
-    for _, box in found:
-        assert np.abs(box - BOX).max() < 25
 
 
 def test_turned_faces_are_drawn_more_often(astronaut: NDArray[np.uint8]) -> None:
@@ -401,25 +388,6 @@ def test_the_file_takes_any_size_and_computes_what_torch_does(astronaut: NDArray
                 parameter.add_(5)
     with pytest.raises(ModelError, match="differs from torch"):
         prove_parity(net, weights, pictures)
-
-
-def test_an_exported_detector_can_be_trained_on(astronaut: NDArray[np.uint8]) -> None:
-    """With the normalisations put back it answers as the file does, also with the statistics of the batch itself."""
-    model = load_detector()
-    picture = np.asarray(cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA), np.uint8)
-    pictures = np.stack([picture, picture[:, ::-1], picture[::-1]])
-    net = DetectorNet(DetectorRecipe(task="detect", name="x").model)
-    unfold(net, model.weights, pictures)
-    assert prove_parity(net, model.weights, [marked(picture), marked(picture[:, ::-1])]) < 0.01
-    deployed = Deployed(net.train())
-    with torch.no_grad():
-        scores, boxes, _ = deployed(torch.from_numpy(pictures))
-    best = int(scores[0].argmax())
-    assert scores[0, best] > 0.7
-    assert np.abs(boxes[0, best].numpy() - np.array(BOX) / 2).max() < 8
-    recipe = DetectorRecipe.model_validate(small_recipe().model_dump() | {"init": "mien"})
-    with pytest.raises(ModelError, match="another network"):
-        start(DetectorNet(recipe.model), recipe, [marked(picture)])
 
 
 def test_the_command_trains_and_exports_one(album: Path, tmp_path: Path, astronaut: NDArray[np.uint8]) -> None:
