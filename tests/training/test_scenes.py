@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from training_sets import PLAIN_SCENES
 
 from mien.data.photographs import Photograph
+from mien.training.detector.drawn import draw_clutter
 from mien.training.detector.mistakes import find_mistakes
 from mien.training.detector.scenes import Studio
 from mien.training.recipe import SceneTable
@@ -99,6 +100,23 @@ def test_mistakes_are_shown_near_the_middle_and_are_no_faces() -> None:
         green = (scene.image[..., 1] > scene.image[..., 0].astype(int) + 50).mean()
         assert green > 0.04, "a third of the side or more, half of it in the picture"
         assert not len(scene.boxes)
+
+
+def test_letters_and_dots_are_drawn_and_are_no_faces() -> None:
+    """In every tile but the photograph's own."""
+    table = SceneTable.model_validate(PLAIN_SCENES | {"tiles": [0, 1], "drawn": 1})
+    studio = Studio([dotted()], np.empty((0, 48, 48), np.uint8), table)
+    for seed in range(8):
+        scene = studio.compose(0, 256, np.random.default_rng(seed))
+        assert len(scene.boxes) <= 1
+    pictures = [np.zeros((120, 160, 3), np.uint8) for _ in range(40)]
+    for seed, picture in enumerate(pictures):
+        draw_clutter(picture, np.random.default_rng(seed))
+    edges = [float(cv2.Laplacian(picture, cv2.CV_32F).std()) for picture in pictures]
+    assert sum(edge > 5 for edge in edges) > 30
+    again = np.zeros_like(pictures[0])
+    draw_clutter(again, np.random.default_rng(0))
+    np.testing.assert_array_equal(again, pictures[0])
 
 
 def test_hard_negatives_are_detections_where_no_face_is(astronaut: NDArray[np.uint8]) -> None:

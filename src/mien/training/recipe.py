@@ -237,6 +237,8 @@ class SceneTable(_Table):
     mistakes: Share = 0.12
     """Share of the tiles that show what the detector in the package takes for a face though none is there (hard
     negatives, Sung and Poggio 1998)."""
+    drawn: Share = 0.08
+    """Share of the tiles, but the photograph's own, that show letters, dots or rings."""
     tilt: Annotated[float, Field(ge=0, le=180)] = 60.0
     """Largest turn in degrees, either way."""
     upright: Share = 0.6

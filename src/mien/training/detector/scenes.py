@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.photographs import MIRRORED_ORDER, Photograph, yaws
+from mien.training.detector.drawn import draw_clutter
 from mien.training.detector.optics import expose
 from mien.training.recipe import SceneTable
 from mien.vision.boxes import areas, shared_areas, turned_boxes
@@ -76,6 +77,9 @@ class Studio:
                 cuts[1][tile // across : tile // across + 2],
             )
             where, kind = image[y:below, x:right], rng.random()
+            if rng.random() < table.drawn and tile != own:
+                draw_clutter(where, rng)
+                continue
             if len(self._mistakes) and kind < table.mistakes:
                 chosen, mistake = self._mistakes[int(rng.integers(len(self._mistakes)))]
                 part = self._place(chosen, where, rng, mistake)
