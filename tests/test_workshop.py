@@ -64,7 +64,7 @@ def test_prepare_returns_the_set_that_the_command_writes(tmp_path: Path) -> None
         str(folder), tmp_path / "set", split=(0.6, 0.2, 0.2), size=32, progress=lambda *seen: stages.append(seen)
     )
     assert made.data.images.shape == (70, 32, 32)
-    assert [problem for problem in made.problems if "broken.png is no image" in problem]
+    assert [problem for problem in made.problems if "broken.png is not in a supported image format" in problem]
     assert any(note.startswith("few test images (2 of angry") for note in made.notes)
     assert stages[-1] == ("packing", 70, 70)
     assert {stage for stage, _, _ in stages} == {"reading faces", "packing"}

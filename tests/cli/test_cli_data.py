@@ -47,7 +47,7 @@ def test_unreadable_images_are_named_counted_and_the_rest_is_written(faces: Path
     (faces / "sad" / "broken.jpg").write_text("no picture")
     done = mien("data", "prepare", faces, "--out", tmp_path / "set")
     assert done.code == 1
-    assert "broken.jpg is no image" in done.err
+    assert "broken.jpg is not in a supported image format" in done.err
     assert "1 images could not be used and are missing; all others were written" in done.err
     assert "Traceback" not in done.err
     assert len(load(tmp_path / "set")) == 20
@@ -58,10 +58,10 @@ def test_many_missing_images_are_listed_in_the_set(faces: Path, tmp_path: Path) 
         (faces / "sad" / f"broken{i:02}.jpg").write_text("no picture")
     done = mien("data", "prepare", faces, "--out", tmp_path / "set")
     assert done.code == 1
-    assert done.err.count("is no image") == 20
+    assert done.err.count("is not in a supported image format") == 20
     assert f"30 images could not be used and are missing; all are in {tmp_path / 'set' / 'problems.txt'};" in done.err
     assert len(load_problems(tmp_path / "set")) == 30
-    assert "broken29.jpg is no image" in load_problems(tmp_path / "set")[-1]
+    assert "broken29.jpg is not in a supported image format" in load_problems(tmp_path / "set")[-1]
     audited = mien("data", "audit", tmp_path / "set")
     assert (audited.code, audited.err) == (0, "")
     assert "could not be used" in audited.out
