@@ -140,8 +140,8 @@ def none_of_them(tmp_path: Path, small: bytes) -> dict[str, tuple[bytes, int, st
         "empty.mp4": (b"", 415, "film"),
         "cut.mp4": (small[: len(small) // 2], 415, "damaged"),
         "tone.mp4": (tone.read_bytes(), 422, "no picture"),
-        "list.m3u8": (playlist.encode(), 415, "no film"),
-        "list.ffconcat": (f"ffconcat version 1.0\nfile {secret}\n".encode(), 415, "no film"),
+        "list.m3u8": (playlist.encode(), 415, "film"),
+        "list.ffconcat": (f"ffconcat version 1.0\nfile {secret}\n".encode(), 415, "film"),
     }
 
 
