@@ -25,13 +25,6 @@ from mien.training.run_folder import RunFolder, best
 from mien.vision.classify import Classifier, softmax
 from mien.vision.runtime import Session
 
-torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(tmp_path_factory.mktemp("set") / "striped")
-
 
 @pytest.fixture(scope="module")
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:

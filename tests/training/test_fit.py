@@ -29,21 +29,6 @@ from mien.training.recipe import Recipe
 from mien.training.run_folder import RunFolder, best
 from mien.training.start import start
 
-torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(tmp_path_factory.mktemp("set") / "striped")
-
-
-@pytest.fixture(scope="module")
-def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run that nobody interrupted."""
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    fit(small_recipe(), data, folder)
-    return RunFolder(folder)
-
 
 @pytest.fixture(scope="module")
 def learned(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:

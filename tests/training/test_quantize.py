@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
-from training_sets import SIZE, saved, small_recipe, striped
+from training_sets import SIZE, small_recipe, striped
 
 from mien import models
 from mien.data import prepared
@@ -17,13 +16,6 @@ from mien.training.expression.export import export
 from mien.training.expression.quantize import Quantized, export_int8, quantize
 from mien.training.fit import fit
 from mien.vision.classify import Classifier
-
-torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(tmp_path_factory.mktemp("set") / "striped")
 
 
 @pytest.fixture(scope="module")

@@ -19,22 +19,6 @@ from mien.errors import DataError, ModelError, RecipeError
 from mien.training.fit import _expected_seconds, fit
 from mien.training.run_folder import Epoch, RunFolder
 
-torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(tmp_path_factory.mktemp("set") / "striped")
-
-
-@pytest.fixture(scope="module")
-def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run that nobody interrupted."""
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    fit(small_recipe(), data, folder)
-    return RunFolder(folder)
-
-
 KILLED = """
 import sys, time
 from pathlib import Path
