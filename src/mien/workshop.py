@@ -187,7 +187,7 @@ def evaluate(
     augmentations: none, mirror or crops. `robustness` also measures under eight corruptions at five strengths. Into
     the folder `out` go scores.json, confusion.png and reliability.png, of several models in a folder for each.
 
-    With `task="detect"` the models are detectors (an empty list: all that can be had), and a DetectionReport is
+    With `task="detect"` the models are detectors (an empty list: all that are available), and a DetectionReport is
     returned. `data` is then one data set or several, measured one by one: a Parquet file of photographs with marked
     faces, whose held-out part is used, or a folder of pictures with its boxes.csv. `every` takes every Nth photograph
     of each, for slow detectors. Raises DataError, ModelError or FetchError.

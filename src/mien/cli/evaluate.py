@@ -29,7 +29,7 @@ def evaluate(
         typer.Argument(
             metavar="MODEL...",
             help="A shipped model's name or the path of an .onnx file; several are compared. To detect, detectors: "
-            "mien, yunet, haar or an .onnx file; all that can be had if none is named.",
+            "mien, yunet, haar or an .onnx file; all available ones if none is named.",
         ),
     ] = None,
     task: Annotated[

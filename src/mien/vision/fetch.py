@@ -35,7 +35,7 @@ def yunet(*, retry: bool = False) -> Path:
     """The YuNet detector file (323 kB, Apache-2.0), downloaded at first use and checked against its SHA-256.
 
     `retry` tries the network even when it failed within the last hour. Raises FetchError when the file is not there
-    and cannot be had, or is not what it should be.
+    and cannot be downloaded, or is not what it should be.
     """
     folder = home()
     target, failed = folder / YUNET_FILE, folder / f"{YUNET_FILE}.unreachable"

@@ -25,12 +25,12 @@ def measure_detectors(
     names: Sequence[str], data: Sequence[Path], every: int, out: Path | None, progress: Progress,
     note: Callable[[str], object],
 ) -> DetectionReport:  # fmt: skip
-    """Scores of the detectors named, or of all that can be had, on every Nth photograph of each data set by itself; see
+    """Scores of the detectors named, or of all available ones, on every Nth photograph of each data set by itself; see
     `read_origins`.
 
     scores.json and detection.html are written into the folder `out`. `progress` is called with a stage in words, what
     is done of it, and how much it is; `note` with the detectors that are left out. Raises MienError where a detector or
-    the photographs cannot be had.
+    the photographs are not available.
     """
     contenders = _contenders(names, note)
     origins = read_origins(data, every)

@@ -85,7 +85,7 @@ class Contender:
 def contender(name: str) -> Contender:
     """A detector by name, or a network by its file: one of `mien export` with its card beside it, or YuNet's.
 
-    Raises ModelError where there is none such, FetchError where YuNet cannot be had.
+    Raises ModelError where there is none such, FetchError where YuNet is not available.
     """
     if name == "haar":
         # Fewer neighbours than its own five, for it has no other threshold: of 1, 2, 3 and 5, three found most at

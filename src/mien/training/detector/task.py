@@ -1,4 +1,4 @@
-"""Training a detector: scenes composed anew in every epoch, and average precision on held-out ones."""
+"""Training a detector: new scenes in every epoch, and average precision on held-out ones."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def load_detector(name: str | None = None, weights: str | Path | None = None, th
     """A detector by name; None is `mien`, the one in the package.
 
     `weights` is a file to use in its place: one with a card beside it, as `mien export` writes them, or YuNet's. Raises
-    ModelError on an unknown name or a broken file, FetchError when YuNet is asked for and cannot be had.
+    ModelError on an unknown name or a broken file, FetchError when YuNet is asked for and not available.
     """
     if name not in (None, *DETECTORS):
         raise ModelError(f"no detector {name!r}{did_you_mean(str(name), DETECTORS)}; known are {', '.join(DETECTORS)}")
