@@ -18,7 +18,7 @@ from mien.errors import DataError, ModelError
 from mien.models import load_detector
 from mien.training.detector.assignment import Cells, Truth, assign, costs
 from mien.training.detector.export import Deployed, prove_parity, to_onnx
-from mien.training.detector.net import DetectorNet
+from mien.training.detector.net import DetectorNet, normalised
 from mien.training.detector.precision import Result, average_precision, score_at_false_alarms
 from mien.training.detector.start import start, unfold
 from mien.training.fit import fit
@@ -223,6 +223,28 @@ def test_an_exported_detector_can_be_trained_on(astronaut: NDArray[np.uint8]) ->
     recipe = DetectorRecipe.model_validate(small_recipe().model_dump() | {"init": "mien"})
     with pytest.raises(ModelError, match="another network"):
         start(DetectorNet(recipe.model), recipe, [marked(picture)])
+
+
+def test_an_exported_detector_can_grow(astronaut: NDArray[np.uint8]) -> None:
+    """A wider and deeper network begins with the file's answers, and hears of what is new in it."""
+    torch.manual_seed(0)
+    small = small_recipe().model
+    large = small.model_copy(update={"widths": (8, 8, 16, 12, 24), "depths": (1, 1, 2, 1)})
+    picture = np.asarray(cv2.resize(astronaut, (128, 128), interpolation=cv2.INTER_AREA), np.uint8)
+    pictures = np.stack([picture, picture[:, ::-1], picture[::-1]])
+    trained = DetectorNet(small).eval()
+    for parameter in trained.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    weights = to_onnx(trained)
+    net = DetectorNet(large)
+    unfold(net, weights, pictures)
+    assert prove_parity(net, weights, [marked(picture)]) < 0.01
+    net.train()(normalised(torch.from_numpy(pictures))).square().sum().backward()
+    lateral = net.get_submodule("lateral.0.0").weight.grad
+    assert isinstance(lateral, torch.Tensor)
+    assert lateral[:, 12:].abs().max() > 0
+    with pytest.raises(RuntimeError, match="does not fit"):
+        unfold(DetectorNet(small.model_copy(update={"neck": 8})), weights, pictures)
 
 
 def test_the_command_trains_and_exports_one(album: Path, tmp_path: Path, astronaut: NDArray[np.uint8]) -> None:

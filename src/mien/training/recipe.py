@@ -203,9 +203,9 @@ class DetectorDataTable(_Table):
 class DetectorModelTable(_Table):
     """The detector's network; see `mien.training.detector.net`."""
 
-    widths: tuple[Count, Count, Count, Count, Count] = (16, 32, 64, 96, 128)
+    widths: tuple[Count, Count, Count, Count, Count] = (16, 32, 64, 128, 160)
     """Channels after the stem, at stride 4, and at strides 8, 16 and 32."""
-    depths: tuple[Count, Count, Count, Count] = (2, 4, 3, 2)
+    depths: tuple[Count, Count, Count, Count] = (2, 4, 5, 3)
     """Blocks at stride 4, 8, 16 and 32."""
     neck: Count = 64
     """Channels in which the strides meet."""
@@ -224,37 +224,37 @@ class SceneTable(_Table):
     """Side of the largest faces drawn, as a share of their tile's."""
     enlarge: Annotated[float, Field(ge=1)] = 9.0
     """How much photographs are enlarged at most."""
-    close: Share = 0.4
+    close: Share = 0.33
     """Share of the photographs whose face is drawn large, from a third of its tile up, all sides alike; over the others
     the logarithm of the side is even."""
     soft: Share = 0.3
     """Share of the photographs that are enlarged from smaller copies than there are."""
-    turned: Annotated[float, Field(ge=1)] = 4.0
+    turned: Annotated[float, Field(ge=1)] = 5.0
     """How many times as often as others a face that is turned aside by 36 degrees or more is drawn, and a photograph
     with one of 16 pixels or more."""
-    frames: Share = 0.08
+    frames: Share = 0.06
     """Share of the tiles that a face to paste fills, as in a tight portrait, where there are any to paste."""
-    mistakes: Share = 0.12
+    mistakes: Share = 0.15
     """Share of the tiles that show what the detector in the package takes for a face though none is there (hard
     negatives, Sung and Poggio 1998)."""
     drawn: Share = 0.08
     """Share of the tiles, but the photograph's own, that show letters, dots or rings."""
     tilt: Annotated[float, Field(ge=0, le=180)] = 60.0
     """Largest turn in degrees, either way."""
-    upright: Share = 0.6
+    upright: Share = 0.7
     """Share of the photographs that are turned by some 10 degrees only."""
-    stretch: Rate = 0.12
+    stretch: Rate = 0.1
     """Largest change of aspect ratio, and largest shear, as a share."""
-    paste: Share = 0.25
+    paste: Share = 0.15
     """Share of the pictures that get faces pasted in, where there are any to paste."""
-    occlude: Share = 0.2
+    occlude: Share = 0.12
     """Share of the faces that are covered in part."""
-    grey: Share = 0.15
-    dark: Share = 0.2
+    grey: Share = 0.12
+    dark: Share = 0.14
     """Share of the pictures taken in low light."""
-    blur: Share = 0.2
-    noise: Share = 0.2
-    jpeg: Share = 0.25
+    blur: Share = 0.14
+    noise: Share = 0.12
+    jpeg: Share = 0.2
 
     @model_validator(mode="after")
     def _sizes_and_odds(self) -> Self:

@@ -80,7 +80,7 @@ def costs(outputs: Tensor, cells: Cells, truth: Truth) -> Costs:
     logits, boxes, landmarks = cells.decode(outputs.float())
     image, cell, face, overlap = assign(logits.detach(), boxes.detach(), cells, truth)
     target = torch.zeros_like(logits)
-    sure = overlap.sqrt()  # a face whose box is hard to draw is a face no less
+    sure = overlap.sqrt().sqrt()  # a face whose box is hard to draw is a face no less
     target[image, cell] = sure
     weight = torch.sigmoid(logits.detach()).square() * ~_ignored(cells, truth, logits)
     weight[image, cell] = sure.clamp(min=0.5)  # in the beginning no box overlaps, and the score would learn nothing

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mien import models
 from mien.data.photographs import Photograph
 from mien.errors import ModelError
-from mien.training.detector.net import STD, DetectorNet, normalised
+from mien.training.detector.net import STD, DetectorNet, Separable, normalised
 from mien.training.recipe import DetectorRecipe
 from mien.training.run_folder import RunFolder
 
@@ -59,36 +59,52 @@ def unfold(net: DetectorNet, weights: bytes, pictures: NDArray[np.uint8]) -> Non
     graph = onnx.load_model_from_string(weights).graph
     held = {one.name: torch.from_numpy(numpy_helper.to_array(one).copy()) for one in graph.initializer}
     held["net.stem.0.weight"] *= STD  # the exported network sees pictures less their mean, undivided
-    pairs = {name: (conv, norm) for name, conv, norm in _normalised_convolutions(net)}
+    norms = {conv: norm for conv, norm in _normalised_convolutions(net)}
+    old = {name: module for name, module in net.named_modules()
+           if isinstance(module, nn.Conv2d) and f"net.{name}.weight" in held}  # fmt: skip
     for name, module in net.named_modules():
-        if isinstance(module, nn.Conv2d):
-            module.weight.copy_(held[f"net.{name}.weight"])
-            offset = pairs[name][1].bias if name in pairs else module.bias
+        if isinstance(module, nn.Conv2d) and name in old:
+            offset = norms[module].bias if module in norms else module.bias
             assert offset is not None
-            offset.copy_(held[f"net.{name}.bias"])
+            _fill(module.weight, held[f"net.{name}.weight"])
+            _fill(offset, held[f"net.{name}.bias"])
+        elif isinstance(module, Separable) and f"{name}.across" not in old:
+            if not module.shortcut:
+                raise KeyError(name)
+            nn.init.zeros_(module.norm_across.weight)
     moments: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def measure(module: nn.Module, inputs: object, output: Tensor) -> None:
         variance, mean = torch.var_mean(output.float(), (0, 2, 3))
         moments[module] = mean, variance
-
-    hooks = [conv.register_forward_hook(measure) for conv, _ in pairs.values()]
-    net.eval()(normalised(torch.from_numpy(pictures)))  # fresh normalisations in evaluation change nothing
-    for hook in hooks:
-        hook.remove()
-    for conv, norm in pairs.values():
-        mean, variance = moments[conv]
+        norm, taken = norms[module], len(held[f"net.{names[module]}.weight"]) if module in names else 0
         assert norm.running_mean is not None and norm.running_var is not None
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
-        norm.weight.copy_((variance + norm.eps).sqrt())
-        norm.bias.add_(mean)
+        norm.weight[:taken] = (variance[:taken] + norm.eps).sqrt()
+        norm.bias[:taken] += mean[:taken]
+
+    names = {module: name for name, module in old.items()}
+    hooks = [conv.register_forward_hook(measure) for conv in norms]
+    net.eval()(normalised(torch.from_numpy(pictures)))
+    for hook in hooks:
+        hook.remove()
     net.train()
 
 
-def _normalised_convolutions(net: nn.Module) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d]]:
-    """Each convolution with a normalisation right behind it, by the convolution's name."""
-    for prefix, module in net.named_modules():
-        for (name, conv), (_, norm) in pairwise(module.named_children()):
+def _fill(parameter: Tensor, held: Tensor) -> None:
+    """The first rows of a parameter from one of a network that is as wide or less. What they would take from inputs that
+    the other does not have is left out; the rows that it does not have stay as they are."""
+    taken = held.shape[0]
+    if any(theirs > ours for theirs, ours in zip(held.shape, parameter.shape, strict=True)):
+        raise RuntimeError(f"{tuple(held.shape)} does not fit into {tuple(parameter.shape)}")
+    parameter[:taken] = 0
+    parameter[tuple(slice(0, length) for length in held.shape)] = held
+
+
+def _normalised_convolutions(net: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    """Each convolution with the normalisation right behind it."""
+    for module in net.modules():
+        for (_, conv), (_, norm) in pairwise(module.named_children()):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                yield f"{prefix}.{name}" if prefix else name, conv, norm
+                yield conv, norm
