@@ -50,8 +50,9 @@ def unfold(net: DetectorNet, weights: bytes, pictures: NDArray[np.uint8]) -> Non
     """Fill `net` from an exported detector, whose normalisations are folded into its convolutions.
 
     Each gets the mean and variance that its input has on `pictures` (n, S, S, 3) uint8 RGB, and a scale and shift that
-    undo them: what the network answers stays the same, and it can be trained on as if it had never been folded. Raises
-    KeyError or RuntimeError where the file is of another network.
+    undo them: what the network answers stays the same, and it can be trained on as if it had never been folded. That
+    holds for a wider or deeper `net`, too: nothing listens to its new channels, and its new blocks add nothing, until
+    they have learned to (Chen et al. 2016, Net2Net). Raises KeyError or RuntimeError where the file does not fit in.
     """
     import onnx  # here, so that a machine that only trains can do without it
     from onnx import numpy_helper
@@ -59,7 +60,7 @@ def unfold(net: DetectorNet, weights: bytes, pictures: NDArray[np.uint8]) -> Non
     graph = onnx.load_model_from_string(weights).graph
     held = {one.name: torch.from_numpy(numpy_helper.to_array(one).copy()) for one in graph.initializer}
     held["net.stem.0.weight"] *= STD  # the exported network sees pictures less their mean, undivided
-    norms = {conv: norm for conv, norm in _normalised_convolutions(net)}
+    norms: dict[nn.Module, nn.BatchNorm2d] = dict(_normalised_convolutions(net))
     old = {name: module for name, module in net.named_modules()
            if isinstance(module, nn.Conv2d) and f"net.{name}.weight" in held}  # fmt: skip
     for name, module in net.named_modules():
@@ -72,11 +73,10 @@ def unfold(net: DetectorNet, weights: bytes, pictures: NDArray[np.uint8]) -> Non
             if not module.shortcut:
                 raise KeyError(name)
             nn.init.zeros_(module.norm_across.weight)
-    moments: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+    names: dict[nn.Module, str] = {module: name for name, module in old.items()}
 
     def measure(module: nn.Module, inputs: object, output: Tensor) -> None:
         variance, mean = torch.var_mean(output.float(), (0, 2, 3))
-        moments[module] = mean, variance
         norm, taken = norms[module], len(held[f"net.{names[module]}.weight"]) if module in names else 0
         assert norm.running_mean is not None and norm.running_var is not None
         norm.running_mean.copy_(mean)
@@ -84,7 +84,6 @@ def unfold(net: DetectorNet, weights: bytes, pictures: NDArray[np.uint8]) -> Non
         norm.weight[:taken] = (variance[:taken] + norm.eps).sqrt()
         norm.bias[:taken] += mean[:taken]
 
-    names = {module: name for name, module in old.items()}
     hooks = [conv.register_forward_hook(measure) for conv in norms]
     net.eval()(normalised(torch.from_numpy(pictures)))
     for hook in hooks:
@@ -93,8 +92,8 @@ def unfold(net: DetectorNet, weights: bytes, pictures: NDArray[np.uint8]) -> Non
 
 
 def _fill(parameter: Tensor, held: Tensor) -> None:
-    """The first rows of a parameter from one of a network that is as wide or less. What they would take from inputs that
-    the other does not have is left out; the rows that it does not have stay as they are."""
+    """The first rows of a parameter from one of a network that is as wide or less: they take nothing from inputs that
+    it does not have, and the rows that it does not have stay as they are."""
     taken = held.shape[0]
     if any(theirs > ours for theirs, ours in zip(held.shape, parameter.shape, strict=True)):
         raise RuntimeError(f"{tuple(held.shape)} does not fit into {tuple(parameter.shape)}")
