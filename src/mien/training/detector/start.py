@@ -58,7 +58,7 @@ def unfold(net: DetectorNet, weights: bytes, pictures: NDArray[np.uint8]) -> Non
     from onnx import numpy_helper
 
     graph = onnx.load_model_from_string(weights).graph
-    held = {one.name: torch.from_numpy(numpy_helper.to_array(one).copy()) for one in graph.initializer}
+    held = {one.name: torch.from_numpy(numpy_helper.to_array(one).astype(np.float32)) for one in graph.initializer}
     held["net.stem.0.weight"] *= STD  # the exported network sees pictures less their mean, undivided
     norms: dict[nn.Module, nn.BatchNorm2d] = dict(_normalised_convolutions(net))
     old = {name: module for name, module in net.named_modules()
