@@ -21,6 +21,7 @@ from mien.training.detector.export import Deployed, prove_parity, to_onnx
 from mien.training.detector.net import DetectorNet, normalised
 from mien.training.detector.precision import Result, average_precision, score_at_false_alarms
 from mien.training.detector.start import start, unfold
+from mien.training.detector.task import Batch, composed
 from mien.training.fit import fit
 from mien.training.recipe import DetectorRecipe
 from mien.training.run_folder import RunFolder
@@ -250,6 +251,21 @@ def test_an_exported_detector_can_grow(astronaut: NDArray[np.uint8]) -> None:
     assert lateral[:, 12:].abs().max() > 0
     with pytest.raises(RuntimeError, match="does not fit"):
         unfold(DetectorNet(small.model_copy(update={"neck": 8})), weights, pictures)
+
+
+def test_processes_compose_what_threads_do() -> None:
+    """Beside a GPU scenes come from processes: the same ones, in the same order."""
+
+    def compose(rows: list[int], size: int) -> Batch:
+        pictures = np.stack([np.random.default_rng(row).integers(0, 256, (size, size, 3), np.uint8) for row in rows])
+        return torch.from_numpy(pictures), truth([[row, 0, row + 9, 9] for row in rows])
+
+    plan = [([3 * i, 3 * i + 1], 32 * (1 + i % 2)) for i in range(7)]
+    threads, processes = (list(composed(compose, plan, 2, device)) for device in ("cpu", "cuda"))
+    assert len(threads) == len(processes) == 7
+    for one, other in zip(threads, processes, strict=True):
+        assert torch.equal(one[0], other[0])
+        assert torch.equal(one[1].boxes, other[1].boxes)
 
 
 def test_the_command_trains_and_exports_one(album: Path, tmp_path: Path, astronaut: NDArray[np.uint8]) -> None:

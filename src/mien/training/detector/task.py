@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, multiprocessing, nn
+from torch.utils.data import DataLoader, Dataset
 
 from mien import models
 from mien.data import photographs, prepared
@@ -34,7 +38,8 @@ _EXAMINED = 400
 _MIN_SCORE, _MAX_FACES = 0.02, 100
 _MINED, _MISTAKEN = 6000, 0.6
 """Photographs at most that are searched for mistakes to learn from, and the least score of such a mistake."""
-Batch = tuple[NDArray[np.uint8], Truth]
+Batch = tuple[Tensor, Truth]
+"""Pictures `(n, S, S, 3)` uint8 RGB, and what is in them."""
 
 
 class DetectorTask:
@@ -94,16 +99,15 @@ class DetectorTask:
                                      strict=True)
         ]  # fmt: skip
 
-        def compose(work: tuple[list[int], int]) -> Batch:
-            rows, size = work
+        def compose(rows: list[int], size: int) -> Batch:
             seeds = ([self._recipe.seed, epoch, row] for row in rows)
             scenes = [
                 self._studio.compose(row, size, np.random.default_rng(seed))
                 for row, seed in zip(rows, seeds, strict=True)
             ]
-            return np.stack([scene.image for scene in scenes]), _truth(scenes)
+            return torch.from_numpy(np.stack([scene.image for scene in scenes])), _truth(scenes)
 
-        return in_order(compose, plan, max(1, cores() // self._world.size))
+        return composed(compose, plan, max(1, cores() // self._world.size), self._world.device)
 
     def step(self, running: nn.Module, batch: Batch, epoch: int, draws: torch.Generator) -> Step:
         pictures, truth = batch
@@ -119,16 +123,16 @@ class DetectorTask:
         cells = self._cells_of(self._scenes[0].image.shape[0])
         for first in range(0, len(self._scenes), 32):
             scenes = self._scenes[first : first + 32]
-            outputs = self._outputs(average, np.stack([scene.image for scene in scenes])).float()
+            outputs = self._outputs(average, torch.from_numpy(np.stack([scene.image for scene in scenes]))).float()
             losses.append(float(costs(outputs, cells, _truth(scenes)).total) * len(scenes))
             logits, boxes, _ = cells.decode(outputs)
             for i, scene in enumerate(scenes):
                 results.append((*_best(logits[i].sigmoid(), boxes[i]), scene.boxes, scene.ignore))
         return sum(losses) / len(self._scenes), average_precision(results)
 
-    def _outputs(self, net: nn.Module, pictures: NDArray[np.uint8]) -> Tensor:
+    def _outputs(self, net: nn.Module, pictures: Tensor) -> Tensor:
         device = self._world.device
-        x = normalised(torch.from_numpy(pictures).to(device))
+        x = normalised(pictures.to(device))
         with mixed_precision(device):
             outputs: Tensor = net(x)
         return outputs
@@ -137,6 +141,39 @@ class DetectorTask:
         if size not in self._cells:
             self._cells[size] = Cells.of(size, size, self._world.device)
         return self._cells[size]
+
+
+def composed(
+    compose: Callable[[list[int], int], Batch], plan: Sequence[tuple[list[int], int]], workers: int, device: str
+) -> Iterator[Batch]:
+    """What `compose` makes of each entry of the plan, in order: in threads, or beside a GPU, which needs scenes faster
+    than threads that share one interpreter compose them, in processes."""
+    if torch.device(device).type != "cuda" or "fork" not in multiprocessing.get_all_start_methods():
+        return in_order(lambda entry: compose(*entry), plan, workers)
+    multiprocessing.set_sharing_strategy("file_system")  # type: ignore[no-untyped-call]  # no descriptor per tensor
+    return iter(
+        DataLoader(
+            _Plan(compose, plan), batch_size=None, collate_fn=_as_it_is, num_workers=workers, prefetch_factor=4,
+            multiprocessing_context="fork",
+        )
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Plan(Dataset[Batch]):
+    compose: Callable[[list[int], int], Batch]
+    entries: Sequence[tuple[list[int], int]]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> Batch:
+        cv2.setNumThreads(1)  # the other cores have processes of their own
+        return self.compose(*self.entries[index])
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def _mistakes(photographs: list[Photograph]) -> list[tuple[int, NDArray[np.float32]]]:
