@@ -150,6 +150,7 @@ def composed(
     than threads that share one interpreter compose them, in processes."""
     if torch.device(device).type != "cuda" or "fork" not in multiprocessing.get_all_start_methods():
         return in_order(lambda entry: compose(*entry), plan, workers)
+    cv2.setNumThreads(1)  # before the fork: its threads do not survive that
     multiprocessing.set_sharing_strategy("file_system")  # type: ignore[no-untyped-call]  # no descriptor per tensor
     return iter(
         DataLoader(
@@ -168,7 +169,6 @@ class _Plan(Dataset[Batch]):
         return len(self.entries)
 
     def __getitem__(self, index: int) -> Batch:
-        cv2.setNumThreads(1)  # the other cores have processes of their own
         return self.compose(*self.entries[index])
 
 
