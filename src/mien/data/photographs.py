@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -73,19 +73,8 @@ def read(*paths: Path) -> list[Photograph]:
 
 
 def _read(path: Path) -> list[Photograph]:
-    try:
-        import polars as pl
-    except ImportError:
-        raise MissingExtraError("reading Parquet", "table") from None
-    try:
-        schema = pl.read_parquet_schema(path)
-        if missing := [name for name in _COLUMNS if name not in schema]:
-            raise DataError(f"{path} should have the columns {', '.join(_COLUMNS)}; it lacks {', '.join(missing)}")
-        table = pl.read_parquet(path, columns=[*_COLUMNS, *(["kind"] if "kind" in schema else [])])
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
     found = []
-    for i, row in enumerate(table.iter_rows(named=True)):
+    for i, row in enumerate(_rows(path)):
         source = f"{path.name}:{i}"
         boxes, ignore = (_boxes(source, name, row[name]) for name in ("faces", "ignore"))
         landmarks = _floats(source, "landmarks", row["landmarks"]).reshape(-1, 5, 2)
@@ -97,6 +86,37 @@ def _read(path: Path) -> list[Photograph]:
     if not found:
         raise DataError(f"{path} holds no photographs")
     return found
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """With polars, or with pyarrow where only that is installed, as on many a GPU's machine."""
+    try:
+        import polars as pl
+
+        schema: Collection[str] = pl.read_parquet_schema(path)
+        return pl.read_parquet(path, columns=_present(path, schema)).to_dicts()
+    except ImportError:
+        pass
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        rows: list[dict[str, Any]] = parquet.read_table(
+            path, columns=_present(path, parquet.read_schema(path).names)
+        ).to_pylist()
+        return rows
+    except ImportError:
+        raise MissingExtraError("reading Parquet", "table") from None
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+
+
+def _present(path: Path, columns: Collection[str]) -> list[str]:
+    if missing := [name for name in _COLUMNS if name not in columns]:
+        raise DataError(f"{path} should have the columns {', '.join(_COLUMNS)}; it lacks {', '.join(missing)}")
+    return [*_COLUMNS, *(["kind"] if "kind" in columns else [])]
 
 
 BOXES = "boxes.csv"
