@@ -17,6 +17,7 @@ from PIL import Image
 import mien
 from mien.errors import InputError
 from mien.media.frames import Frame
+from mien.vision.detect import MienDetector
 
 ROOT = Path(__file__).parents[1]
 
@@ -156,3 +157,22 @@ def test_a_stream_is_read_once(analyzer: mien.Analyzer, film: Path) -> None:
         list(stream)
     with pytest.raises(InputError, match="workers should be a whole number, 1 or greater, not 0"):
         analyzer.stream(film, workers=0)
+
+
+def test_who_is_followed_may_be_faint(astronaut: NDArray[np.uint8]) -> None:
+    """Somebody seen well and then in the dark is followed on; somebody who was always in the dark is not found."""
+    analyzer = mien.load()
+    score = analyzer.analyze(astronaut).scores[0]
+    assert isinstance(analyzer.detector, MienDetector)
+    analyzer.detector.min_score = float(score) - 0.02
+    dim = next(
+        picture for share in np.linspace(0.9, 0.02, 45)
+        if not len(analyzer.analyze(picture := (astronaut * share).astype(np.uint8)))
+    )  # fmt: skip
+    stream = analyzer.stream()
+    ids = [stream.push(picture).ids for picture in (astronaut, astronaut, dim, dim)]
+    assert [one.tolist() for one in ids if one is not None] == [[1]] * 4
+    dark = analyzer.stream()
+    assert [len(dark.push(dim)) for _ in range(4)] == [0] * 4
+    chosen = mien.load(min_score=analyzer.detector.min_score).stream()
+    assert [len(chosen.push(picture)) for picture in (astronaut, astronaut, dim)] == [1, 1, 0]

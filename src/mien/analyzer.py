@@ -15,7 +15,7 @@ from mien.faces import Faces
 from mien.media.images import Color, ImageLike, load_image
 from mien.threads import in_order
 from mien.vision.classify import Classifier
-from mien.vision.detect import Detector, load_detector
+from mien.vision.detect import Detector, MienDetector, load_detector
 
 if TYPE_CHECKING:
     from mien.media.opening import FrameSource
@@ -114,6 +114,16 @@ class Analyzer:
         if source is not None:
             frames = open_frames(source, every=every, max_fps=max_fps, start=start, end=end, fps=fps, color=color)
         return Stream(self, frames, smoothing=smoothing, workers=workers, fps=fps, color=color)
+
+    def expecting(self) -> tuple[Analyzer, float]:
+        """This analyzer for the frames of a film, and the score from which a face in them counts by itself.
+
+        Fainter faces count where somebody is followed who has turned away, say, or stands in the dark. The same
+        analyzer, and 0, where the detector has none to offer or `min_score` was chosen.
+        """
+        if self.min_score or not isinstance(self.detector, MienDetector):
+            return self, 0.0
+        return Analyzer(self.detector.expecting(), self.classifier, 0.0, self.min_size), self.detector.min_score
 
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Grey `(n, H, W)` uint8 crops in FER2013's framing to probabilities `(n, k)` float32, in the order of

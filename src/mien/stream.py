@@ -27,6 +27,10 @@ class Reads(Protocol):
         """The faces in an `(H, W, 3)` uint8 RGB picture with their probabilities."""
         ...
 
+    def expecting(self) -> tuple[Reads, float]:
+        """One for frames in which somebody is expected, and the score from which others count, too."""
+        ...
+
 
 class Stream(Closing):
     """The faces of one source, frame by frame, with ids and with probabilities smoothed over time.
@@ -50,11 +54,12 @@ class Stream(Closing):
         check_color(color)
         self.analyzer, self.frames, self.smoothing, self.workers = analyzer, frames, smoothing, workers
         self._fps, self._color, self._pushed, self._time, self._read_already = fps, color, 0, 0.0, False
+        self._expecting, self._least_score = analyzer.expecting()
         self._begin("")
 
     def _begin(self, source: str) -> None:
         self._source = source
-        self._tracker, self._cuts, self._smoother = Tracker(), CutDetector(), Smoother()
+        self._tracker, self._cuts, self._smoother = Tracker(least_score=self._least_score), CutDetector(), Smoother()
 
     def push(self, image: Frame | ImageLike, time: float | None = None) -> Faces:
         """The faces of the next frame, for sources of one's own and live use; frames have to come in order.
@@ -101,7 +106,8 @@ class Stream(Closing):
 
     def _read(self, frame: Frame) -> tuple[Faces, NDArray[np.float32]]:
         """What a frame says by itself: its faces, and their appearance."""
-        faces = self.analyzer.analyze(frame.image, keep_image=False)
+        reader = self.analyzer if frame.still else self._expecting
+        faces = reader.analyze(frame.image, keep_image=False)
         faces = faces.replace(source=frame.source, frame=frame.index, time=frame.time)
         return faces.replace(quality=quality(frame.image, faces)), appearance(frame.image, faces)
 

@@ -73,6 +73,18 @@ def test_who_appears_within_a_shot_is_confirmed_first() -> None:
     assert [follow(slow, t, (300, 300, 80)) for t in (1.0, 2.0, 3.0)] == [[0], [1], [1]]
 
 
+def test_faint_faces_count_where_somebody_is_expected() -> None:
+    tracker = Tracker(least_score=0.7)
+    followed = []
+    for k in range(30):
+        faces = frame(k / 25, [walk(k / 25), (900, 500, 60)])
+        scores = np.array([0.9 if k < 10 else 0.5, 0.6], np.float32)
+        found = tracker.update(faces.replace(scores=scores))
+        followed.append((found.ids.tolist() if found.ids is not None else None, found.scores.tolist()))
+    assert followed[:10] == [([1], [pytest.approx(0.9)])] * 10
+    assert followed[10:] == [([1], [0.5])] * 20
+
+
 @pytest.mark.parametrize("fps", [5, 12, 25, 60])
 def test_crossing_faces_keep_their_ids(fps: int) -> None:
     """Two walk past each other; while they overlap, only the nearer is found."""

@@ -177,8 +177,8 @@ class Tracker:
     size are taken to show the same view scaled, those of another shape to begin another shot.
     """
 
-    def __init__(self, max_gap: float = MAX_GAP, start_score: float = START_SCORE) -> None:
-        self.max_gap, self.start_score = max_gap, start_score
+    def __init__(self, max_gap: float = MAX_GAP, start_score: float = START_SCORE, least_score: float = 0.0) -> None:
+        self.max_gap, self.start_score, self.least_score = max_gap, start_score, least_score
         self._tracks: list[_Track] = []
         self._time = 0.0
         self._last_id = 0
@@ -187,7 +187,8 @@ class Tracker:
 
     def update(self, faces: Faces, cut: bool = False, embeddings: NDArray[np.float32] | None = None) -> Faces:
         """The faces of the next frame with their `ids`: from 1 up, never used twice; 0 for a face that is not confirmed
-        yet. Those in the first frame of a shot are confirmed at once unless they are faint.
+        yet. Those in the first frame of a shot are confirmed at once unless they are faint. Faces below
+        `least_score` are left out unless they continue somebody confirmed.
 
         `cut` says that this frame begins another shot; `embeddings` are unit vectors `(n, d)`, as from `appearance`.
         Raises ValueError when there is not one embedding per face.
@@ -213,6 +214,8 @@ class Tracker:
         # From left to right, so that ids do not hang on the order in which a detector lists the faces.
         for face in sorted(range(len(faces)), key=lambda i: tuple(boxes[i])):
             if face not in owners:
+                if faces.scores[face] < self.least_score:
+                    continue
                 owners[face] = _Track(seen, face, faces.time)
                 self._tracks.append(owners[face])
             track = owners[face]
@@ -223,7 +226,8 @@ class Tracker:
             ):
                 self._last_id += 1
                 track.id = self._last_id
-        return faces.replace(ids=[owners[face].id for face in range(len(faces))])
+        kept = [face in owners for face in range(len(faces))]
+        return faces.select(kept).replace(ids=[owners[face].id for face in range(len(faces)) if kept[face]])
 
     def _fits(self, width: int, height: int) -> bool:
         """Take the tracks along to a frame of another size; False where its shape is another, too."""
@@ -239,13 +243,13 @@ class Tracker:
     def _pairs(self, seen: _Sightings) -> Iterator[tuple[_Track, int]]:
         """Tracks and the faces that are theirs: sure faces to people followed, faint faces to those left over,
         and what then remains to those of whom there is little evidence yet."""
-        sure = seen.scores >= self.start_score
+        sure, likely = seen.scores >= max(self.start_score, self.least_score), seen.scores >= self.least_score
         known = np.array([track.id > 0 for track in self._tracks], bool)
         free, alone = np.ones(len(sure), bool), np.ones(len(known), bool)
         costs = np.empty((len(known), len(sure)))
         for row, track in zip(costs, self._tracks, strict=True):
             row[:] = track.surprise(seen) - track.likeness(seen)
-        for tracks, faces in ((known, sure), (known, ~sure), (~known, free)):
+        for tracks, faces in ((known, sure), (known, ~sure), (~known, likely)):
             rows, columns = np.flatnonzero(tracks & alone), np.flatnonzero(faces & free)
             for i, j in zip(*assign(costs[np.ix_(rows, columns)], _STRANGER), strict=True):
                 alone[rows[i]] = free[columns[j]] = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,8 @@ and the least side of such a face, as a share of the picture's long side: smalle
 What the first look takes for such a face the second has to see too, or it is the cheek or the ear of a larger one."""
 _AGREE = 0.4
 """Overlap from which on both looks see the same face."""
+_FAINT = 0.6
+"""The least score of a face where somebody is expected, as a share of the least elsewhere."""
 
 
 class MienDetector:
@@ -52,6 +56,12 @@ class MienDetector:
             landmarks = np.concatenate([landmarks, points[large]])
         boxes, scores, landmarks = blend(boxes, scores, landmarks, self.min_score, self._overlap)
         return Faces(boxes, scores, landmarks, width=width, height=height, detector=self.name)
+
+    def expecting(self) -> MienDetector:
+        """The same detector with a lower least score, for whoever knows where to expect a face."""
+        fainter = copy.copy(self)
+        fainter.min_score = _FAINT * self.min_score
+        return fainter
 
     def _look(
         self, image: NDArray[np.uint8], long_side: int
