@@ -22,7 +22,7 @@ and the least side of such a face, as a share of the picture's long side: smalle
 What the first look takes for such a face the second has to see too, or it is the cheek or the ear of a larger one."""
 _AGREE = 0.4
 """Overlap from which on both looks see the same face."""
-_FAINT = 0.6
+_FAINT = 0.7
 """The least score of a face where somebody is expected, as a share of the least elsewhere."""
 
 
