@@ -87,6 +87,7 @@ class Analyzer:
         max_fps: float | None = None,
         start: float | None = None,
         end: float | None = None,
+        follow_playlists: bool = False,
         fps: float = 25.0,
         color: Color = "rgb",
         smoothing: bool = True,
@@ -112,7 +113,10 @@ class Analyzer:
         frames = None
         Pick(every, max_fps, start, end)  # raises on what makes no sense
         if source is not None:
-            frames = open_frames(source, every=every, max_fps=max_fps, start=start, end=end, fps=fps, color=color)
+            frames = open_frames(
+                source, every=every, max_fps=max_fps, start=start, end=end, fps=fps, color=color,
+                follow_playlists=follow_playlists,
+            )  # fmt: skip
         return Stream(self, frames, smoothing=smoothing, workers=workers, fps=fps, color=color)
 
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -10,13 +10,16 @@ from pathlib import Path
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.checks import number, whole
 from mien.errors import InputError
+
+if TYPE_CHECKING:
+    from mien.media.video import Film
 
 AHEAD = 4
 """Frames that wait for the analysis; at 3840x2160 they take 100 MB."""
@@ -53,11 +56,16 @@ class Pick:
         self.every = whole("every", every)
         self.max_fps = None if max_fps is None else number("max_fps", max_fps, above=0)
         start = None if start is None else number("start", start, least=0)
-        end = None if end is None else number("end", end)
+        end = None if end is None else number("end", end, above=0)
         if end is not None and not end > (start or 0.0):
             raise InputError(f"end ({end:g} s) should come after start ({start or 0:g} s)")
         self.start, self.end = start or 0.0, float("inf") if end is None else end
-        self._slot = -1
+        self._slot = -1.0
+
+    def __str__(self) -> str:
+        """What is wanted, in words that follow `no frame`."""
+        words = f"from {self.start:g} s" + (f" to before {self.end:g} s" if self.end < float("inf") else " on")
+        return words + (f" whose number {self.every} divides" if self.every > 1 else "")
 
     def over(self, time: float) -> bool:
         """Whether nothing is wanted from this time on."""
@@ -68,7 +76,7 @@ class Pick:
         if index % self.every or time < self.start - 1e-6 or self.over(time):
             return False
         if self.max_fps is not None:
-            slot = int((time - self.start) * self.max_fps + 1e-6)
+            slot = ((time - self.start) * self.max_fps + 1e-6) // 1  # a float, which has no upper end
             if slot == self._slot:
                 return False
             self._slot = slot
@@ -102,6 +110,7 @@ class Frames(Iterator[Frame], Closing):
     live        frames come as time passes, as from a camera
     name        path, URL or camera that they come from
     file        the film file that they come from, if it is one
+    reopen      opens the film again that they come from, where it can be
     interrupted whether `stop` was called
     """
 
@@ -113,9 +122,10 @@ class Frames(Iterator[Frame], Closing):
         newest: bool = False,
         name: str = "",
         file: Path | None = None,
+        reopen: Callable[[], Film] | None = None,
     ) -> None:
         self.duration, self.live, self.dropped = duration, live, 0
-        self.name, self.file, self.interrupted = name, file, False
+        self.name, self.file, self.reopen, self.interrupted = name, file, reopen, False
         self._queue: Queue[Frame | Exception | None] = Queue(1 if newest else AHEAD)
         self._newest, self._stop, self._over = newest, Event(), False
         self._thread = Thread(target=self._run, args=(read,), name="frames", daemon=True)
