@@ -26,7 +26,8 @@ class Analyzer:
     """A detector and a classifier. Make one with `mien.load()`.
 
     `min_score` in 0..1 and `min_size`, a side in pixels, leave out what scores less or is smaller (the square root of
-    the box's area). Raises InputError when they make no sense.
+    the box's area). It can be pickled, as for the workers of `multiprocessing`, which make their networks anew. Raises
+    InputError when they make no sense.
     """
 
     def __init__(

@@ -138,7 +138,8 @@ def tiff(path: Path, values: NDArray[Any]) -> Path:
     content = values.tobytes()
     tags = [
         (256, 4, width), (257, 4, height), (258, 3, 8 * values.itemsize), (259, 3, 1),
-        (262, 3, 1 if samples == 1 else 2), (273, 4, 8), (277, 3, samples), (278, 4, height), (279, 4, len(content)), (339, 3, kind),
+        (262, 3, 1 if samples == 1 else 2), (273, 4, 8), (277, 3, samples), (278, 4, height),
+        (279, 4, len(content)), (339, 3, kind),
     ]  # fmt: skip
     table = b"".join(struct.pack("<HHII", tag, size, 1, value) for tag, size, value in tags)
     head = struct.pack("<4sI", b"II*\0", 8 + len(content))

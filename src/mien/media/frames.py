@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -99,8 +100,42 @@ class Closing(ABC):
         self.close()
 
 
+class _Ahead:
+    """What the thread that reads shares with its Frames, which it does not hold: so they can go unread."""
+
+    def __init__(self, newest: bool) -> None:
+        self.queue: Queue[Frame | Exception | None] = Queue(1 if newest else AHEAD)
+        self.newest, self.stop, self.dropped = newest, Event(), 0
+
+    def run(self, read: Callable[[Event], Iterator[Frame]]) -> None:
+        last: Exception | None = None
+        frames = read(self.stop)
+        try:
+            for frame in frames:
+                if self.newest and self.queue.full():
+                    with suppress(Empty):
+                        self.queue.get_nowait()
+                        self.dropped += 1
+                if not self._put(frame):
+                    break
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the frames are taken
+            last = error
+        finally:
+            if hasattr(frames, "close"):
+                frames.close()
+            self._put(last)
+
+    def _put(self, item: Frame | Exception | None) -> bool:
+        while not self.stop.is_set():
+            with suppress(Full):
+                self.queue.put(item, timeout=0.1)
+                return True
+        return False
+
+
 class Frames(Iterator[Frame], Closing):
-    """Frames that a thread reads ahead of whoever iterates; close it, or use it as a context manager.
+    """Frames that a thread reads ahead of whoever iterates; close it, or use it as a context manager. The thread ends,
+    too, when nobody holds them any more.
 
     `read` is given an event that tells it to stop early. What it raises is raised here, after the frames before it.
     With `newest`, frames that nobody has taken yet give way to newer ones and are counted in `dropped`; otherwise
@@ -124,44 +159,24 @@ class Frames(Iterator[Frame], Closing):
         file: Path | None = None,
         reopen: Callable[[], Film] | None = None,
     ) -> None:
-        self.duration, self.live, self.dropped = duration, live, 0
+        self.duration, self.live = duration, live
         self.name, self.file, self.reopen, self.interrupted = name, file, reopen, False
-        self._queue: Queue[Frame | Exception | None] = Queue(1 if newest else AHEAD)
-        self._newest, self._stop, self._over = newest, Event(), False
-        self._thread = Thread(target=self._run, args=(read,), name="frames", daemon=True)
+        self._ahead, self._over = _Ahead(newest), False
+        self._thread = Thread(target=self._ahead.run, args=(read,), name="frames", daemon=True)
         self._thread.start()
+        weakref.finalize(self, self._ahead.stop.set)
 
-    def _run(self, read: Callable[[Event], Iterator[Frame]]) -> None:
-        last: Exception | None = None
-        frames = read(self._stop)
-        try:
-            for frame in frames:
-                if self._newest and self._queue.full():
-                    with suppress(Empty):
-                        self._queue.get_nowait()
-                        self.dropped += 1
-                if not self._put(frame):
-                    break
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the frames are taken
-            last = error
-        finally:
-            if hasattr(frames, "close"):
-                frames.close()
-            self._put(last)
-
-    def _put(self, item: Frame | Exception | None) -> bool:
-        while not self._stop.is_set():
-            with suppress(Full):
-                self._queue.put(item, timeout=0.1)
-                return True
-        return False
+    @property
+    def dropped(self) -> int:
+        """Frames that gave way to newer ones."""
+        return self._ahead.dropped
 
     def __next__(self) -> Frame:
         while not self._over:
             try:
-                item = self._queue.get(timeout=0.1)
+                item = self._ahead.queue.get(timeout=0.1)
             except Empty:
-                if self._stop.is_set():
+                if self._ahead.stop.is_set():
                     break
                 continue
             if isinstance(item, Frame):
@@ -179,10 +194,10 @@ class Frames(Iterator[Frame], Closing):
     def stop(self) -> None:
         """Read no further: the iteration ends after the frames that are waiting. For signal handlers."""
         self.interrupted = True
-        self._stop.set()
+        self._ahead.stop.set()
 
     def close(self) -> None:
         """Stop reading; frames that wait are given up."""
         self._over = True
-        self._stop.set()
+        self._ahead.stop.set()
         self._thread.join(timeout=1)  # it may be waiting for a network or a pipe
