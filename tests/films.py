@@ -40,13 +40,15 @@ def make_film(
     codec: str = "libx264",
     sound: str | None = None,
     rotation: int = 0,
+    mirrored: bool = False,
     pixel_shape: Fraction | None = None,
     options: dict[str, str] | None = None,
     muxing: dict[str, str] | None = None,
 ) -> Path:
     """Write a film of `images` (None: `count` numbered ones) that are shown at `times` (None: at 29.97 fps).
 
-    `sound` is the codec of a tone of 440 Hz, as long as the picture; `rotation` is counter-clockwise in degrees.
+    `sound` is the codec of a tone of 440 Hz, as long as the picture; `rotation` is counter-clockwise in degrees, and
+    what is `mirrored` is shown so after it.
     """
     pictures = [numbered(i, size) for i in range(count)] if images is None else list(images)
     when = [i * NTSC for i in range(len(pictures))] if times is None else times
@@ -55,8 +57,8 @@ def make_film(
         video.height, video.width = pictures[0].shape[:2]
         video.pix_fmt = {"png": "rgb24", "mjpeg": "yuvj420p"}.get(codec, "yuv420p")
         video.time_base = video.codec_context.time_base = time_base
-        if rotation:
-            video.set_display_rotation(rotation)
+        if rotation or mirrored:
+            video.set_display_rotation(rotation, hflip=mirrored)
         if pixel_shape:
             video.codec_context.sample_aspect_ratio = pixel_shape
         audio = out.add_stream(sound, rate=44100, layout="mono") if sound else None

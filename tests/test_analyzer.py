@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import multiprocessing
+import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,6 +125,28 @@ def test_small_and_faint_faces_are_left_out(astronaut: NDArray[np.uint8]) -> Non
     for options in ({"min_score": 2}, {"min_size": -1}, {"threads": 0}, {"min_score": "a"}, {"threads": 1.5}):
         with pytest.raises(InputError, match="should be"):
             mien.load(**options)
+
+
+def found(analyzer: mien.Analyzer, image: NDArray[np.uint8]) -> dict[str, Any]:
+    return analyzer.analyze(image).to_dict()
+
+
+@pytest.mark.parametrize("detector", ["mien", "haar"])
+def test_workers_of_other_processes_get_it(detector: str, astronaut: NDArray[np.uint8]) -> None:
+    """Begun anew, as on macOS and Windows, so that nothing is there but what was pickled."""
+    analyzer = mien.load(detector=detector, threads=1, min_score=0.5, min_size=20)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        (there,) = pool.starmap(found, [(analyzer, astronaut)])
+    assert there == found(analyzer, astronaut)
+    assert there["faces"]
+    again = pickle.loads(pickle.dumps(analyzer))
+    assert (again.min_score, again.min_size) == (0.5, 20)
+    assert repr(again) == repr(analyzer)
+
+
+@pytest.mark.parametrize("threads", [10**6, 10**12])
+def test_any_number_of_threads(threads: int) -> None:
+    mien.load(detector="haar", threads=threads)
 
 
 def test_crops_are_checked(analyzer: mien.Analyzer) -> None:

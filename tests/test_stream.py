@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import threading
+import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -148,6 +152,51 @@ def test_arrays_are_pushed_with_their_times(analyzer: mien.Analyzer, astronaut: 
     with pytest.raises(InputError, match=r"not \(3,\) uint8"):
         stream.push(np.zeros(3, np.uint8), 3)
     assert [faces.time for faces in analyzer.stream([image] * 3, fps=2, color="bgr")] == [0, 0.5, 1]
+
+
+@pytest.mark.parametrize("moment", [float("nan"), float("inf"), -1.0])
+def test_times_that_are_none(analyzer: mien.Analyzer, moment: float) -> None:
+    black = np.zeros((60, 80, 3), np.uint8)
+    stream = analyzer.stream()
+    with pytest.raises(InputError, match="time should be 0 or more"):
+        stream.push(black, moment)
+    with pytest.raises(InputError, match="time should be 0 or more"):
+        stream.push(mien.Frame(black, 0, moment))
+    stream.push(mien.Frame(black, 0, 5.0, "film"))
+    with pytest.raises(InputError, match="4 s is before 5 s"):
+        stream.push(mien.Frame(black, 1, 4.0, "film"))
+    assert stream.push(mien.Frame(black, 0, 1.0, "another film")).time == 1
+
+
+def test_a_stream_that_nobody_reads_leaves_no_thread(analyzer: mien.Analyzer, film: Path) -> None:
+    def readers() -> int:
+        return sum(thread.name == "frames" for thread in threading.enumerate())
+
+    before = readers()
+    unread, begun = analyzer.stream(film), iter(analyzer.stream(film))
+    next(begun)
+    assert readers() == before + 2
+    del unread, begun
+    gc.collect()
+    deadline = time.monotonic() + 5
+    while readers() > before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert readers() == before
+
+
+def test_any_number_of_workers(analyzer: mien.Analyzer) -> None:
+    """No more are begun than can be of use, and no more frames taken than those need."""
+    taken = 0
+
+    def images() -> Iterator[NDArray[np.uint8]]:
+        nonlocal taken
+        for _ in range(3000):
+            taken += 1
+            yield np.zeros((8, 8, 3), np.uint8)
+
+    with analyzer.stream(images(), workers=10**6) as stream:
+        next(iter(stream))
+        assert taken < 1000
 
 
 def test_a_stream_is_read_once(analyzer: mien.Analyzer, film: Path) -> None:

@@ -26,7 +26,8 @@ class Analyzer:
     """A detector and a classifier. Make one with `mien.load()`.
 
     `min_score` in 0..1 and `min_size`, a side in pixels, leave out what scores less or is smaller (the square root of
-    the box's area). Raises InputError when they make no sense.
+    the box's area). It can be pickled, as for the workers of `multiprocessing`, which make their networks anew. Raises
+    InputError when they make no sense.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Analyzer:
         max_fps: float | None = None,
         start: float | None = None,
         end: float | None = None,
+        follow_playlists: bool = False,
         fps: float = 25.0,
         color: Color = "rgb",
         smoothing: bool = True,
@@ -112,7 +114,10 @@ class Analyzer:
         frames = None
         Pick(every, max_fps, start, end)  # raises on what makes no sense
         if source is not None:
-            frames = open_frames(source, every=every, max_fps=max_fps, start=start, end=end, fps=fps, color=color)
+            frames = open_frames(
+                source, every=every, max_fps=max_fps, start=start, end=end, fps=fps, color=color,
+                follow_playlists=follow_playlists,
+            )  # fmt: skip
         return Stream(self, frames, smoothing=smoothing, workers=workers, fps=fps, color=color)
 
     def expecting(self) -> tuple[Analyzer, float]:

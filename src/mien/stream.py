@@ -67,18 +67,19 @@ class Stream(Closing):
         `image` is a `Frame`, or a picture in any form that `Analyzer.analyze` takes, which is shown at `time` seconds;
         None is the next moment at the stream's `fps`. Raises InputError when it is none of these.
         """
-        if not isinstance(image, Frame):
-            if time is None:
-                time = self._pushed / self._fps
-            time = number("time", time, least=0)
-            if time < self._time:
-                raise InputError(f"frames should come in order: {time:g} s is before {self._time:g} s")
-            self._time = time
-            image = Frame(load_image(image, self._color)[0], self._pushed, time)
-        elif time is not None:
-            raise InputError("a Frame has a time of its own; leave time out")
+        if isinstance(image, Frame):
+            if time is not None:
+                raise InputError("a Frame has a time of its own; leave time out")
+            frame = image
+        else:
+            time = self._pushed / self._fps if time is None else time
+            frame = Frame(load_image(image, self._color)[0], self._pushed, time)
+        now = number("time", frame.time, least=0)
+        if frame.source == self._source and not frame.still and now < self._time:
+            raise InputError(f"frames should come in order: {now:g} s is before {self._time:g} s")
+        self._time = now
         self._pushed += 1
-        return self._follow(image, *self._read(image))
+        return self._follow(frame, *self._read(frame))
 
     def pairs(self) -> Iterator[tuple[Frame, Faces]]:
         """Frames and their faces, for whoever draws.

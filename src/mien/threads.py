@@ -20,8 +20,10 @@ def cores() -> int:
 def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
     """Results in the order of the items, with no more than two items per thread on their way.
 
-    What taking an item raises is raised after the results of those before it.
+    More threads than there are cores, or than 64 where there are fewer, are never begun: they would only wait. What
+    taking an item raises is raised after the results of those before it.
     """
+    workers = min(workers, max(cores(), 64))
     waiting: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(workers)
     problem: Exception | None = None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,6 +129,52 @@ def test_fractions_are_scaled_by_their_range(photo: NDArray[np.uint8], tmp_path:
     image = read_image(tmp_path / "float.tif")
     assert image[1, 0].tolist() == [0, 0, 0]
     assert np.abs(image[..., 0].astype(int) - grey)[2:].max() <= 1
+
+
+def tiff(path: Path, values: NDArray[Any]) -> Path:
+    """A plain TIFF of numbers of any kind."""
+    height, width = values.shape[:2]
+    samples, kind = values[0, 0].size, {"u": 1, "i": 2, "f": 3, "c": 6}[values.dtype.kind]
+    content = values.tobytes()
+    tags = [
+        (256, 4, width), (257, 4, height), (258, 3, 8 * values.itemsize), (259, 3, 1),
+        (262, 3, 1 if samples == 1 else 2), (273, 4, 8), (277, 3, samples), (278, 4, height),
+        (279, 4, len(content)), (339, 3, kind),
+    ]  # fmt: skip
+    table = b"".join(struct.pack("<HHII", tag, size, 1, value) for tag, size, value in tags)
+    head = struct.pack("<4sI", b"II*\0", 8 + len(content))
+    path.write_bytes(head + content + struct.pack("<H", len(tags)) + table + bytes(4))
+    return path
+
+
+def test_whole_numbers_of_32_bits(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Also those above 2 ** 31, which are not black."""
+    grey = photo[..., 1]
+    image = read_image(tiff(tmp_path / "deep.tif", grey.astype(np.uint32) * 0x01010101))
+    assert np.abs(image[..., 0].astype(int) - np.rint(grey * (255 / grey.max()))).max() <= 1
+    below = grey.astype(np.int32) * 257
+    below[0] = -5  # with a sign, what is below 0 is black
+    image = read_image(tiff(tmp_path / "signed.tif", below))
+    assert (image[1:, :, 0] == grey[1:]).all()
+    assert not image[0].any()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("u8", "whole numbers of 64 bits"), ("i8", "whole numbers with a sign of 64 bits"),
+     ("f8", "fractions of 64 bits"), ("f2", "fractions of 16 bits"), ("c8", "complex numbers of 64 bits"),
+     ("colour", "fractions of 32 bits in colour")],
+)  # fmt: skip
+def test_numbers_that_are_not_read_are_named(tmp_path: Path, kind: str, words: str) -> None:
+    values = np.ones((4, 5, 3), "f4") if kind == "colour" else np.ones((4, 5), kind)
+    sentence = refusal(tiff(tmp_path / "rare.tif", values))
+    assert f"is a TIFF of {words}, which is not read; save it" in sentence
+
+
+def test_links_in_a_circle(tmp_path: Path) -> None:
+    path = tmp_path / "circle.png"
+    path.symlink_to(path)
+    assert refusal(path) == f"cannot read {path}: too many levels of symbolic links"
 
 
 def test_transparency_is_laid_on_white(photo: NDArray[np.uint8], tmp_path: Path) -> None:

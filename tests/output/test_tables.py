@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from disks import make_read_only, small_disk
 
 from mien.columns import LANDMARK_COLUMNS
 from mien.errors import InputError, MissingExtraError, OutputError
@@ -21,8 +23,8 @@ from mien.output.tables import COLUMNS, FRAME_COLUMNS, open_frames_table, open_t
 KINDS = ("csv", "jsonl", "parquet")
 
 
-def some_faces(n: int, **about: object) -> Faces:
-    rng = np.random.default_rng(n)
+def some_faces(n: int, seed: int | None = None, **about: object) -> Faces:
+    rng = np.random.default_rng(n if seed is None else seed)
     drawn = (
         rng.uniform(0, 100, (n, 4)),
         rng.uniform(0, 1, n),
@@ -167,17 +169,55 @@ def test_a_disk_that_fills_leaves_the_older_table_and_what_could_be_written(tmp_
         with pytest.raises(OutputError, match="cannot write the table") as error, open_table(path) as table:
             for frame in range(3000):
                 try:
-                    table.write(some_faces(3, frame=frame))
+                    table.write(some_faces(3, seed=frame, frame=frame))
                 except OutputError:
                     break  # whoever goes on after that must not get half a table either
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == older
     kept = tmp_path / f"faces.cut.{kind}"
-    if kind != "parquet":
+    assert str(kept) in str(error.value)
+    assert 10_000 < kept.stat().st_size <= 20_000
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, kept.name}
+    if kind == "parquet":
+        import polars as pl
+
+        frames = pl.read_parquet(kept)["frame"]
+        assert frames.to_list() == [row // 3 for row in range(len(frames))]
+
+
+@pytest.mark.parametrize(("room", "least"), [(40, 1), (400, 2000), (900, 4000)])
+def test_parquet_keeps_what_there_is_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, least: int
+) -> None:
+    """On a disk of so many KiB: within its first batch, in a later one, and where only joining them takes too much."""
+    import polars as pl
+
+    monkeypatch.setattr(tables, "_BATCH", 2000)
+    with small_disk(tmp_path / "disk", room) as disk:
+        path = disk / "faces.parquet"
+        path.write_bytes(b"older")
+        with pytest.raises(OutputError, match="no space left on device") as error, open_table(path) as table:
+            for frame in range(2500 if room < 900 else 2000):
+                with suppress(OutputError):
+                    table.write(some_faces(3, seed=frame, frame=frame))
+        assert path.read_bytes() == b"older"
+        kept = disk / "faces.cut.parquet"
         assert str(kept) in str(error.value)
-        assert kept.stat().st_size > 10_000
-    assert {p.name for p in tmp_path.iterdir()} <= {path.name, kept.name}
+        frames = pl.read_parquet(kept)["frame"]
+        assert len(frames) >= least
+        assert frames.to_list() == [row // 3 for row in range(len(frames))]
+        assert {p.name for p in disk.iterdir()} == {path.name, kept.name}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_disk_that_cannot_be_written(tmp_path: Path, kind: str) -> None:
+    with small_disk(tmp_path / "disk", 100) as disk:
+        (disk / f"faces.{kind}").write_bytes(b"older")
+        make_read_only(disk)
+        with pytest.raises(OutputError, match="read-only file system"), open_table(disk / f"faces.{kind}"):
+            pass
+        assert (disk / f"faces.{kind}").read_bytes() == b"older"
 
 
 def test_two_writers_and_foreign_files_do_not_disturb_each_other(tmp_path: Path) -> None:

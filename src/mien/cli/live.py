@@ -11,7 +11,7 @@ import typer
 
 from mien.cli.console import complain, err, out
 from mien.cli.formatting import counted, readable
-from mien.cli.options import DetectorName, DetectorWeights, MinConfidence, ModelName
+from mien.cli.options import DetectorName, DetectorWeights, FollowPlaylists, MinConfidence, ModelName
 from mien.errors import InputError, MissingExtraError
 from mien.interrupt import stopping
 
@@ -31,6 +31,7 @@ def live(
         bool, typer.Option("--no-smoothing", help="Show what each frame says alone, not smoothed over time.")
     ] = False,
     min_confidence: MinConfidence = 0.0,
+    follow_playlists: FollowPlaylists = False,
     model: ModelName = None,
     detector: DetectorName = None,
     detector_weights: DetectorWeights = None,
@@ -52,7 +53,10 @@ def live(
     with display():
         with err.status(f"opening {readable(source)}"):
             analyzer = load(model, detector, detector_weights)
-            watched = Live(found, analyzer, folder, smoothing=not no_smoothing, min_confidence=min_confidence)
+            watched = Live(
+                found, analyzer, folder, smoothing=not no_smoothing, min_confidence=min_confidence,
+                follow_playlists=follow_playlists,
+            )  # fmt: skip
         try:
             with stopping(watched.stop) as stopped, watched:
                 first = _first(watched, source)

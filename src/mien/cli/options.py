@@ -20,4 +20,10 @@ MinScore = Annotated[
     typer.Option(show_default="the detector's own", help="Leave out faces that the detector scores lower."),
 ]
 MinSize = Annotated[float, typer.Option(metavar="PIXELS", help="Leave out faces that are smaller than this.")]
+FollowPlaylists = Annotated[
+    bool,
+    typer.Option(
+        "--follow-playlists", help="Read the films that a file names which holds none: .m3u8, scripts that join films."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress, notes or tables, only errors.")]

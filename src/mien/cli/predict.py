@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.console import be_quiet, complain
-from mien.cli.options import DetectorName, DetectorWeights, MinConfidence, MinScore, MinSize, ModelName, Quiet
+from mien.cli.options import (
+    DetectorName,
+    DetectorWeights,
+    FollowPlaylists,
+    MinConfidence,
+    MinScore,
+    MinSize,
+    ModelName,
+    Quiet,
+)
 from mien.cli.results import Results
 from mien.errors import MienError
 
@@ -86,6 +95,7 @@ def predict(
     fps: Annotated[
         float | None, typer.Option(metavar="FPS", rich_help_panel=_FILMS, help="Rate of raw frames on standard input.")
     ] = None,
+    follow_playlists: FollowPlaylists = False,
     quiet: Quiet = False,
 ) -> None:
     """Find the faces in images, films and streams, and read their expressions.
@@ -103,7 +113,7 @@ def predict(
                 paths, table=table, frames=frames, save=save, episodes=episodes, timeline=timeline, model=model,
                 detector=detector, detector_weights=detector_weights, min_score=min_score, min_size=min_size,
                 every=every, max_fps=max_fps, start=start, end=end, raw=_raw(size, fps), workers=jobs,
-                min_confidence=min_confidence, keep=False, progress=results.show,
+                follow_playlists=follow_playlists, min_confidence=min_confidence, keep=False, progress=results.show,
             )  # fmt: skip
         except MienError as error:
             recording = getattr(error, "recording", None)

@@ -90,6 +90,7 @@ class Live(Closing):
         *,
         smoothing: bool = True,
         min_confidence: float = 0.0,
+        follow_playlists: bool = False,
     ) -> None:
         if not 0 <= min_confidence <= 1:
             raise InputError(f"min_confidence should be 0 to 1, not {min_confidence!r}")
@@ -108,7 +109,7 @@ class Live(Closing):
         self._view: View | None = None
         self._problem: Exception | None = None
         self._over = False
-        self._source = open_frames(source)
+        self._source = open_frames(source, follow_playlists=follow_playlists)
         self._last_came = time.monotonic()
         self._newest = Frames(self._arrivals, live=True, newest=True)
         self._thread = Thread(target=self._run, name="live", daemon=True)

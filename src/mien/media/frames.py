@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -10,13 +11,16 @@ from pathlib import Path
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.checks import number, whole
 from mien.errors import InputError
+
+if TYPE_CHECKING:
+    from mien.media.video import Film
 
 AHEAD = 4
 """Frames that wait for the analysis; at 3840x2160 they take 100 MB."""
@@ -53,11 +57,16 @@ class Pick:
         self.every = whole("every", every)
         self.max_fps = None if max_fps is None else number("max_fps", max_fps, above=0)
         start = None if start is None else number("start", start, least=0)
-        end = None if end is None else number("end", end)
+        end = None if end is None else number("end", end, above=0)
         if end is not None and not end > (start or 0.0):
             raise InputError(f"end ({end:g} s) should come after start ({start or 0:g} s)")
         self.start, self.end = start or 0.0, float("inf") if end is None else end
-        self._slot = -1
+        self._slot = -1.0
+
+    def __str__(self) -> str:
+        """What is wanted, in words that follow `no frame`."""
+        words = f"from {self.start:g} s" + (f" to before {self.end:g} s" if self.end < float("inf") else " on")
+        return words + (f" whose number {self.every} divides" if self.every > 1 else "")
 
     def over(self, time: float) -> bool:
         """Whether nothing is wanted from this time on."""
@@ -68,7 +77,7 @@ class Pick:
         if index % self.every or time < self.start - 1e-6 or self.over(time):
             return False
         if self.max_fps is not None:
-            slot = int((time - self.start) * self.max_fps + 1e-6)
+            slot = ((time - self.start) * self.max_fps + 1e-6) // 1  # a float, which has no upper end
             if slot == self._slot:
                 return False
             self._slot = slot
@@ -91,44 +100,21 @@ class Closing(ABC):
         self.close()
 
 
-class Frames(Iterator[Frame], Closing):
-    """Frames that a thread reads ahead of whoever iterates; close it, or use it as a context manager.
+class _Ahead:
+    """What the thread that reads shares with its Frames, which it does not hold: so they can go unread."""
 
-    `read` is given an event that tells it to stop early. What it raises is raised here, after the frames before it.
-    With `newest`, frames that nobody has taken yet give way to newer ones and are counted in `dropped`; otherwise
-    the thread waits.
+    def __init__(self, newest: bool) -> None:
+        self.queue: Queue[Frame | Exception | None] = Queue(1 if newest else AHEAD)
+        self.newest, self.stop, self.dropped = newest, Event(), 0
 
-    duration    seconds of the whole source, where it is known
-    live        frames come as time passes, as from a camera
-    name        path, URL or camera that they come from
-    file        the film file that they come from, if it is one
-    interrupted whether `stop` was called
-    """
-
-    def __init__(
-        self,
-        read: Callable[[Event], Iterator[Frame]],
-        duration: float | None = None,
-        live: bool = False,
-        newest: bool = False,
-        name: str = "",
-        file: Path | None = None,
-    ) -> None:
-        self.duration, self.live, self.dropped = duration, live, 0
-        self.name, self.file, self.interrupted = name, file, False
-        self._queue: Queue[Frame | Exception | None] = Queue(1 if newest else AHEAD)
-        self._newest, self._stop, self._over = newest, Event(), False
-        self._thread = Thread(target=self._run, args=(read,), name="frames", daemon=True)
-        self._thread.start()
-
-    def _run(self, read: Callable[[Event], Iterator[Frame]]) -> None:
+    def run(self, read: Callable[[Event], Iterator[Frame]]) -> None:
         last: Exception | None = None
-        frames = read(self._stop)
+        frames = read(self.stop)
         try:
             for frame in frames:
-                if self._newest and self._queue.full():
+                if self.newest and self.queue.full():
                     with suppress(Empty):
-                        self._queue.get_nowait()
+                        self.queue.get_nowait()
                         self.dropped += 1
                 if not self._put(frame):
                     break
@@ -140,18 +126,57 @@ class Frames(Iterator[Frame], Closing):
             self._put(last)
 
     def _put(self, item: Frame | Exception | None) -> bool:
-        while not self._stop.is_set():
+        while not self.stop.is_set():
             with suppress(Full):
-                self._queue.put(item, timeout=0.1)
+                self.queue.put(item, timeout=0.1)
                 return True
         return False
+
+
+class Frames(Iterator[Frame], Closing):
+    """Frames that a thread reads ahead of whoever iterates; close it, or use it as a context manager. The thread ends,
+    too, when nobody holds them any more.
+
+    `read` is given an event that tells it to stop early. What it raises is raised here, after the frames before it.
+    With `newest`, frames that nobody has taken yet give way to newer ones and are counted in `dropped`; otherwise
+    the thread waits.
+
+    duration    seconds of the whole source, where it is known
+    live        frames come as time passes, as from a camera
+    name        path, URL or camera that they come from
+    file        the film file that they come from, if it is one
+    reopen      opens the film again that they come from, where it can be
+    interrupted whether `stop` was called
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Event], Iterator[Frame]],
+        duration: float | None = None,
+        live: bool = False,
+        newest: bool = False,
+        name: str = "",
+        file: Path | None = None,
+        reopen: Callable[[], Film] | None = None,
+    ) -> None:
+        self.duration, self.live = duration, live
+        self.name, self.file, self.reopen, self.interrupted = name, file, reopen, False
+        self._ahead, self._over = _Ahead(newest), False
+        self._thread = Thread(target=self._ahead.run, args=(read,), name="frames", daemon=True)
+        self._thread.start()
+        weakref.finalize(self, self._ahead.stop.set)
+
+    @property
+    def dropped(self) -> int:
+        """Frames that gave way to newer ones."""
+        return self._ahead.dropped
 
     def __next__(self) -> Frame:
         while not self._over:
             try:
-                item = self._queue.get(timeout=0.1)
+                item = self._ahead.queue.get(timeout=0.1)
             except Empty:
-                if self._stop.is_set():
+                if self._ahead.stop.is_set():
                     break
                 continue
             if isinstance(item, Frame):
@@ -169,10 +194,10 @@ class Frames(Iterator[Frame], Closing):
     def stop(self) -> None:
         """Read no further: the iteration ends after the frames that are waiting. For signal handlers."""
         self.interrupted = True
-        self._stop.set()
+        self._ahead.stop.set()
 
     def close(self) -> None:
         """Stop reading; frames that wait are given up."""
         self._over = True
-        self._stop.set()
+        self._ahead.stop.set()
         self._thread.join(timeout=1)  # it may be waiting for a network or a pipe

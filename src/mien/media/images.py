@@ -15,6 +15,7 @@ from typing import IO, Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mien.errors import InputError, reason
 
@@ -39,6 +40,8 @@ _UPRIGHT = {  # EXIF orientation -> what turns the stored picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_BITS, _SAMPLES, _SAMPLE_FORMAT = 258, 277, 339
+"""Tags of a TIFF."""
 _quiet_lock = Lock()
 
 
@@ -98,7 +101,8 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
     Transparency is laid on white, of an animation the first frame is taken, CMYK and palettes become RGB.
     Grey values of more than 8 bits are scaled: 0..65535 for whole numbers, 0..1, 0..255 or 0..65535 for
-    fractions, whichever their largest value fits, and 0..largest beyond.
+    fractions, whichever their largest value fits, and 0..largest beyond. TIFFs of whole numbers of 64 bits, or of
+    fractions in colour or of other than 32 bits, are refused.
 
     Raises InputError when the file cannot be read, is no image, is damaged, or has more than `MAX_PIXELS`
     pixels or `MAX_SIDE` on a side; the last is known from the header, before anything is decoded.
@@ -162,19 +166,28 @@ def _in_one_sentence(path: str | Path) -> Iterator[None]:
         raise _too_large(path) from None
     except MemoryError:
         raise InputError(f"{path} does not fit into memory") from None
-    except (FileNotFoundError, PermissionError) as error:
-        raise unreachable(path, error) from None
+    except OSError as error:
+        if error.errno is not None:  # else it is Pillow's, of a damaged picture
+            raise unreachable(path, error) from None
+        raise InputError(f"{path} is damaged, cut short or of a rare kind: {_first_line(error)}") from None
     except Exception as error:  # noqa: BLE001 - on damaged bytes Pillow's decoders raise nearly anything
-        words = str(error).strip().split("\n")[0] or type(error).__name__
-        raise InputError(f"{path} is damaged, cut short or of a rare kind: {words}") from None
+        raise InputError(f"{path} is damaged, cut short or of a rare kind: {_first_line(error)}") from None
 
 
 def _decode(file: BinaryIO, path: str | Path) -> NDArray[np.uint8]:
     if file.seek(0, os.SEEK_END) == 0:
         raise InputError(f"{path} is empty (0 bytes)")
     file.seek(0)
-    with _quiet():
-        image: Image.Image = Image.open(file, formats=FORMATS)
+    try:
+        with _quiet():
+            image: Image.Image = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        if numbers := _tiff_numbers(file):
+            raise InputError(
+                f"{path} is a TIFF of {numbers}, which is not read; save it with 8 or 16 bits, or in grey with "
+                "fractions of 32 bits"
+            ) from None
+        raise
     if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise _too_large(path, image.size)
     with _quiet() if image.format == "TIFF" else nullcontext():  # TIFF reads its tags again while it loads
@@ -188,12 +201,40 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
     if turn is not None:
         image = image.transpose(turn)
     if image.mode == "F" or image.mode.startswith("I"):
-        grey = _eight_bits(np.asarray(image))
+        values = np.asarray(image)
+        if image.mode == "I" and _unsigned(image):  # Pillow has no such mode, and the upper half came out negative
+            values = values.view(np.uint32)
+        grey = _eight_bits(values)
         return np.repeat(grey[..., None], 3, axis=2)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return np.array(image.convert("RGB"))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def _unsigned(image: Image.Image) -> bool:
+    """Whether a picture is a TIFF of whole numbers of 32 bits without a sign."""
+    tags = getattr(image, "tag_v2", {})
+    return tags.get(_BITS) == (32,) and tags.get(_SAMPLE_FORMAT, (1,))[0] == 1
+
+
+def _tiff_numbers(file: BinaryIO) -> str:
+    """What the pixels of a TIFF are that Pillow does not know; "" for what is no TIFF, or one without its tags."""
+    file.seek(0)
+    try:
+        with _quiet():
+            tags = ImageFileDirectory_v2(file.read(8))
+            file.seek(tags.next)
+            tags.load(file)
+            bits, kind = tags[_BITS], tags.get(_SAMPLE_FORMAT, (1,))[0]
+    except Exception:  # noqa: BLE001 - on damaged bytes Pillow raises nearly anything
+        return ""
+    words = {2: "whole numbers with a sign", 3: "fractions", 5: "complex numbers", 6: "complex numbers"}
+    return f"{words.get(kind, 'whole numbers')} of {bits[0]} bits{' in colour' if tags.get(_SAMPLES, 1) > 1 else ''}"
 
 
 def _orientation(image: Image.Image) -> int:

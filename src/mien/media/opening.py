@@ -82,6 +82,7 @@ def open_frames(
     newest: bool = False,
     fps: float = 25.0,
     color: Color = "rgb",
+    follow_playlists: bool = False,
 ) -> Frames:
     """The frames of any source, read ahead in a thread of its own.
 
@@ -89,7 +90,9 @@ def open_frames(
     `-` for raw frames on standard input, which `raw` describes; or arrays (any iterable of what `load_image` takes),
     which are one sequence of `fps` frames a second with channels in the order `color`. Of moving pictures every
     `every`-th frame is taken, no more than `max_fps` in a second, from `start` to before `end` in seconds. `newest`
-    is for sources that are live: whoever is slower gets the newest frame, and `dropped` counts those left out.
+    is for sources that are live: whoever is slower gets the newest frame, and `dropped` counts those left out. Files
+    that only name other files (playlists such as .m3u8, FFmpeg's concat scripts, whatever they are called) are refused
+    unless `follow_playlists` says that those are to be read.
 
     Raises InputError when nothing can be opened, or a choice makes no sense. What goes wrong later is raised after all
     that could be read.
@@ -109,14 +112,14 @@ def open_frames(
         raise InputErrors.of(problems)
     if len(sources) == 1 and not problems:
         one = sources[0]
-        opened = _open(one, Pick(every, max_fps, start, end), raw)
+        opened = _open(one, Pick(every, max_fps, start, end), raw, follow_playlists)
         file = one.path if one.kind == "film" else None
-        return Frames(opened.read, opened.duration, opened.live, newest and opened.live, one.name, file)
+        return Frames(opened.read, opened.duration, opened.live, newest and opened.live, one.name, file, opened.reopen)
 
     def read(stop: Event) -> Iterator[Frame]:
         for one in sources:
             try:
-                yield from _open(one, Pick(every, max_fps, start, end), raw).read(stop)
+                yield from _open(one, Pick(every, max_fps, start, end), raw, follow_playlists).read(stop)
             except InputError as problem:
                 problems.append(problem)
         if problems:
@@ -130,25 +133,27 @@ class _Opened:
     read: Callable[[Event], Iterator[Frame]]
     duration: float | None = None
     live: bool = False
+    reopen: Callable[[], Film] | None = None
 
 
-def _open(source: Source, pick: Pick, raw: RawVideo | None) -> _Opened:
+def _open(source: Source, pick: Pick, raw: RawVideo | None, follow_playlists: bool) -> _Opened:
     if source.kind == "picture":
         return _Opened(lambda _: iter([Frame(read_image(source.name), source=source.name, still=True)]))
     if source.kind == "pipe":
         return _Opened(partial(_raw_frames, raw, pick))
     if source.kind == "camera" and sys.platform == "win32":
         return _Opened(partial(_stoppable, capture(int(source.name), source.name), pick), live=True)
-    film = open_film(source)
+    film = open_film(source, follow_playlists)
     if source.kind == "stream" and film.is_picture:
         film.close()
-        return _open(replace(source, kind="picture"), pick, raw)
+        return _open(replace(source, kind="picture"), pick, raw, follow_playlists)
     if source.kind == "stream" and film.live:
         return _Opened(partial(_reconnecting, source, film, pick), live=True)
-    return _Opened(partial(_film_frames, film, pick), film.duration, film.live)
+    again = None if film.live else partial(open_film, source, follow_playlists)
+    return _Opened(partial(_film_frames, film, pick), film.duration, film.live, again)
 
 
-def open_film(source: Source) -> Film:
+def open_film(source: Source, follow_playlists: bool = False) -> Film:
     """A film file, stream or camera, opened; raises InputError when that fails."""
     if source.kind == "camera":
         device, container = find_camera(source.name)
@@ -164,7 +169,7 @@ def open_film(source: Source) -> Film:
             pass
     except OSError as error:
         raise unreachable(source.path, error) from None
-    return Film(source.name, f"file:{source.path}")
+    return Film(source.name, f"file:{source.path}", follow_playlists=follow_playlists)
 
 
 def _film_frames(film: Film, pick: Pick, stop: Event) -> Iterator[Frame]:
@@ -198,7 +203,7 @@ def _array_frames(images: Iterable[Any], fps: float, color: Color, pick: Pick, s
 
 def _reconnecting(source: Source, film: Film, pick: Pick, stop: Event) -> Iterator[Frame]:
     """The frames of a live stream, over its interruptions; numbers and times go on as time passes."""
-    began, count, offset, failures = time.monotonic(), 0, 0.0, 0
+    began, count, offset, failures, last = time.monotonic(), 0, 0.0, 0, 0.0
     while True:
         problem = InputError(f"{source.name} has ended")
         try:
@@ -206,8 +211,10 @@ def _reconnecting(source: Source, film: Film, pick: Pick, stop: Event) -> Iterat
                 if not failures and not count:
                     began = time.monotonic()
                 elif failures:
-                    offset, failures = time.monotonic() - began - frame.time, 0
+                    now = max(time.monotonic() - began, last + float(1 / film.rate))
+                    offset, failures = now - frame.time, 0
                 moved = replace(frame, index=count, time=frame.time + offset)
+                last = moved.time
                 count += 1
                 if pick.over(moved.time):
                     return

@@ -11,6 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 from mien.errors import InputError, reason
 from mien.media.images import SUFFIXES, is_image, is_url, unreachable
@@ -56,8 +57,8 @@ def find_images(paths: Sequence[str | Path]) -> tuple[list[Source], list[InputEr
 
 
 def find_sources(names: Sequence[str | Path]) -> tuple[list[Source], list[InputError]]:
-    """As `find_images`, for films too, and for names that are no files: URLs, `-`, and cameras (`/dev/video0`, or
-    `0` where no file is called so)."""
+    """As `find_images`, for films too, and for names that are no paths: URLs (of which `file://` is a path after all),
+    `-`, and cameras (`/dev/video0`, or `0` where no file is called so)."""
     return _find(names, _Search("image or film", SUFFIXES | FILM_SUFFIXES))
 
 
@@ -80,6 +81,8 @@ def _find(names: Sequence[str | Path], search: _Search) -> tuple[list[Source], l
         if isinstance(name, str) and not name:
             problems.append(InputError("an empty name is not a source; for the current folder write ./"))
             continue
+        if isinstance(name, str) and name.lower().startswith("file://"):
+            name = url2pathname(urlsplit(name).path)
         kind = _kind_of_name(name) if isinstance(name, str) else None
         if kind is not None:
             found.setdefault(str(name), Source(str(name), kind))

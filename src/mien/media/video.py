@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
@@ -14,12 +14,15 @@ from typing import Any
 import av
 import av.error
 import numpy as np
+from av.codec.context import Flags
 from av.stream import Disposition
 from numpy.typing import NDArray
 
 from mien.errors import InputError, reason
+from mien.media.clock import Clock
 from mien.media.frames import Frame, Pick
 from mien.media.images import MAX_PIXELS
+from mien.media.lengths import is_cut
 
 OPEN_SECONDS, READ_SECONDS = 10.0, 10.0
 """How long a network stream may keep us waiting."""
@@ -29,8 +32,17 @@ _SEEK_FROM = 2.0
 _SHORT = 0.5
 """Seconds that a film may end before it says it does."""
 
-_DECODING_TIMES = {"avi"}
-"""Containers that know when a frame is to be decoded, not when it is to be shown; decoded frames are in order."""
+_DECODING_TIMES = {"avi", "asf", "mxf"}
+"""Containers that know when a frame is to be decoded, not when it is to be shown; decoded frames are in order. Without
+frames that are coded in another order than they are shown, the last two know both."""
+_PLAYLISTS = {"hls", "concat", "dash", "imf", "sdp", "webm_dash_manifest"}
+"""Formats that name other files or streams in place of holding a film."""
+_ALONE = {"h264", "vp8", "libdav1d"}
+"""Decoders that, shared by several threads, hide what is damaged or give up after it."""
+_CHOOSY = {"hevc"}
+"""Decoders that, after a loss, keep back all frames up to the next key frame unless they are told not to."""
+_FASTEST = 1000
+"""Frames a second; more is a container's count of time, not its rate."""
 _UNTIMED = {"mpjpeg", "mjpeg"}
 """Live formats without timestamps: their frames' time is that of their arrival."""
 
@@ -42,37 +54,58 @@ class Film:
     duration     seconds that the container promises, or None
     time_base    of the timestamps, in seconds
     origin       timestamp of the first frame that is shown, once it was decoded
-    damaged      packets that could not be decoded, so far
+    damaged      packets that could not be read whole, so far
+    incomplete   frames of which the decoder had to guess a part, so far
     live         frames come as time passes: there is no duration, and no seeking
     is_picture   it is a single image file, such as the URL of a photograph
 
-    Raises InputError when it cannot be opened or holds no picture that can be decoded.
+    A file that only names others (a playlist, a script that joins films) is read with `follow_playlists` alone; what
+    lies at the URL of a network is followed always.
+
+    Raises InputError when it cannot be opened, is such a file, or holds no picture that can be decoded.
     """
 
     def __init__(
-        self, name: str, url: str, *, container: str | None = None, options: dict[str, str] | None = None
-    ) -> None:
-        self.name, self.damaged = name, 0
+        self, name: str, url: str, *, container: str | None = None, options: dict[str, str] | None = None,
+        follow_playlists: bool = False,
+    ) -> None:  # fmt: skip
+        self.name, self.damaged, self.incomplete = name, 0, 0
         self.origin: int | None = None
         remote = not url.startswith("file:")
-        self._reopen = partial(
+        self._path = None if remote else Path(url.removeprefix("file:"))
+        self.reopen: Callable[[], Any] = partial(
             av.open, url, format=container, options=options or {}, metadata_errors="replace",
             timeout=(OPEN_SECONDS, READ_SECONDS) if remote else None,
         )  # fmt: skip
+        """Opens the same again and gives PyAV's container."""
         with in_one_sentence(name):
-            self._container = self._reopen()
+            self._container = self.reopen()
+        self._format: str = self._container.format.name
+        self.duration = self._duration()
+        self.is_picture = self._format.endswith("_pipe") or self._format == "image2"
+        whole = self.duration is not None or (self._format not in _PLAYLISTS and self._container.size > 0)
+        self.live = remote and not whole and not self.is_picture
         try:
+            if self._format in _PLAYLISTS and not (remote or follow_playlists):
+                raise InputError(
+                    f"{name} holds no film but the names of others, which are read only if you ask for it: "
+                    "follow_playlists=True, or --follow-playlists"
+                )
             self._stream = self._picture()
         except InputError:
             self.close()
             raise
         self.time_base = Fraction(self._stream.time_base)
-        self._shown_times = self._container.format.name not in _DECODING_TIMES
-        self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
-        length = self._container.duration
-        self.duration = length / av.time_base if length and length > 0 else None
-        self.is_picture = self._container.format.name.endswith("_pipe") or self._container.format.name == "image2"
-        self.live = remote and self.duration is None and not self.is_picture
+        reorders = self._format == "avi" or self._stream.codec_context.has_b_frames
+        self._shown_times = not (self._format in _DECODING_TIMES and reorders)
+        rates = (self._stream.average_rate, self._stream.guessed_rate)
+        self.rate = Fraction(next((rate for rate in rates if rate and rate <= _FASTEST), 25))
+
+    def _duration(self) -> float | None:
+        length, start = self._container.duration or 0, self._container.start_time or 0
+        if self._format.startswith("matroska") and 0 < start < length:
+            length -= start  # some writers count from 0 and others from the first frame: never promise too much
+        return length / av.time_base if length > 0 else None
 
     def _picture(self) -> Any:
         streams = self._container.streams
@@ -87,36 +120,52 @@ class Film:
             raise InputError(
                 f"{self.name} is too large ({codec.width:,} x {codec.height:,} pixels); scale it down first"
             )
+        codec.flags |= Flags.unaligned  # or a part that is cut off on the left would be seen
+        if codec.name in _ALONE and not self.live:
+            codec.thread_count = 1
+        if codec.name in _CHOOSY and not self.live:
+            codec.flags |= Flags.output_corrupt
         return stream
 
     def frames(self, pick: Pick | None = None) -> Iterator[Frame]:
         """The frames that are wanted, in the order in which they are shown; then what was wrong is raised.
 
-        Times count from the first frame that is shown, by the container's timestamps and edit lists. Rotation and
-        the shape of the pixels are applied. A packet that cannot be decoded costs its frame and is counted.
+        Times count from the first frame that is shown, by the container's timestamps and edit lists, and never fall.
+        Rotation, mirroring and the shape of the pixels are applied. A packet that cannot be decoded costs its frame and
+        is counted.
 
         Raises InputError, after all frames that could be read, when the film is cut short or damaged, holds no frame,
-        or ends before the first wanted one.
+        or none of those that are wanted.
         """
         pick = pick or Pick()
-        seen, last, began = 0, 0.0, time.monotonic()
-        for index, frame in self._located(pick):
-            seen += 1
-            if self._container.format.name in _UNTIMED and self.live:
+        seen, given, last, began = 0, 0, 0.0, time.monotonic()
+        clock: Clock | None = None
+        for seen, (index, frame) in enumerate(self._located(pick), 1):
+            if self._format in _UNTIMED and self.live:
                 began = began if seen > 1 else time.monotonic()
                 last = time.monotonic() - began
-            elif self.origin is not None and (stamp := self._stamp(frame)) is not None:
-                last = float((stamp - self.origin) * self.time_base)
-            elif seen > 1:
-                last += float(1 / self.rate)
+            else:
+                clock = clock or Clock(self.origin, self.time_base, self.rate)
+                last = clock.time(self._stamp(frame))
             if pick.over(last):
-                return
+                break
             if pick.wants(index, last):
+                given += 1
+                self.incomplete += frame.is_corrupt
                 yield Frame(self._upright(frame), index, last, self.name)
+        else:
+            self._check_whole(seen, last, pick)
+        if not given:
+            raise InputError(f"{self.name} has no frame {pick}")
+
+    def _check_whole(self, seen: int, last: float, pick: Pick) -> None:
+        """Whether all is well at the end, after so many frames and seconds."""
         if not seen:
             raise InputError(f"{self.name} holds no frame that can be decoded")
         if last < pick.start - 1e-6:
             raise InputError(f"{self.name} ends at {last:.2f} s, before the start at {pick.start:g} s")
+        if self.live:
+            return
         if (
             self.duration is not None
             and last + _SHORT < self.duration
@@ -125,9 +174,16 @@ class Film:
             raise InputError(
                 f"{self.name} is cut short or damaged: it should last {self.duration:.1f} s and ends after {end:.1f} s"
             )
-
-        if self.damaged and not self.live:
-            raise InputError(f"{self.name} is damaged: {self.damaged} of its packets could not be decoded")
+        if self._path is not None and is_cut(self._path, self._format):
+            raise InputError(f"{self.name} is cut short: it ends after {last:.1f} s, and before its file should end")
+        what = [f"{self.damaged} of its packets could not be read whole"] if self.damaged else []
+        what += (
+            [f"{self.incomplete} of its frames {'is' if self.incomplete == 1 else 'are'} incomplete"]
+            if self.incomplete
+            else []
+        )
+        if what:
+            raise InputError(f"{self.name} is damaged: {', '.join(what)}")
 
     def _located(self, pick: Pick) -> Iterator[tuple[int, Any]]:
         """Decoded frames with their numbers, from the last key frame before the start on where one can jump."""
@@ -147,7 +203,7 @@ class Film:
                     return
                 self._container.close()
                 with in_one_sentence(self.name):
-                    self._container = self._reopen()
+                    self._container = self.reopen()
                 self._stream = self._picture()
                 yield from enumerate(self._decoded())
                 return
@@ -168,22 +224,30 @@ class Film:
         with in_one_sentence(self.name):
             for packet in self._container.demux(self._stream):
                 try:
-                    yield from packet.decode()
-                    failed = 0
-                except (av.error.InvalidDataError, av.error.UndefinedError, av.error.PatchWelcomeError):
+                    frames = packet.decode()
+                except av.error.DecoderNotFoundError:
+                    raise
+                except av.error.FFmpegError:  # of many kinds, by the decoder
                     self.damaged += 1
                     failed += 1
                     if failed > 500:
                         return
+                else:
+                    failed = 0
+                    yield from frames
 
     def _stamps(self, until: int) -> tuple[list[int], int | None]:
         """Timestamps of all frames about up to one, in order, and of the last key frame not after it; not decoded."""
         stamps: list[int] = []
-        key = None
-        with in_one_sentence(self.name), self._reopen() as again:
+        key = last = None
+        with in_one_sentence(self.name), self.reopen() as again:
             for packet in again.demux(again.streams[self._stream.index]):
                 if packet.pts is None or packet.is_discard:
                     continue
+                if packet.dts is not None:
+                    if last is not None and packet.dts < last:  # films that were joined: times lead nowhere
+                        return [], None
+                    last = packet.dts
                 stamps.append(packet.pts)
                 if packet.is_keyframe and packet.pts <= until:
                     key = packet.pts
@@ -194,7 +258,7 @@ class Film:
     def _end(self) -> float:
         """Seconds after the container's start at which its last packet of any kind ends."""
         end = 0.0
-        with in_one_sentence(self.name), self._reopen() as again:
+        with in_one_sentence(self.name), self.reopen() as again:
             start = (again.start_time or 0) / av.time_base
             for packet in again.demux():
                 if packet.pts is not None and packet.size:
@@ -202,16 +266,31 @@ class Film:
         return end
 
     def _upright(self, frame: Any) -> NDArray[np.uint8]:
-        """RGB as it is to be seen: square pixels, turned."""
+        """RGB as it is to be seen: square pixels, turned and mirrored."""
         ratio = float(self._stream.sample_aspect_ratio or 1)
         width = round(frame.width * ratio) if 0.2 < ratio < 5 else frame.width
         with in_one_sentence(self.name):
             image: NDArray[np.uint8] = frame.reformat(width=width, format="rgb24").to_ndarray()
-        turns = round(frame.rotation / 90) % 4
-        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+        right, down = _axes(frame)
+        if abs(right[0]) + abs(down[1]) < abs(right[1]) + abs(down[0]):
+            image, right, down = image.transpose(1, 0, 2), down, right
+        return np.ascontiguousarray(image[:: -1 if down[1] < 0 else 1, :: -1 if right[0] < 0 else 1])
 
     def close(self) -> None:
         self._container.close()
+
+
+def _axes(frame: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Where, in x and y of the screen, the stored picture's x and y axes point, by its display matrix."""
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV does not know all that may lie beside it, but the angle it always knows
+        turns = (((1, 0), (0, 1)), ((0, -1), (1, 0)), ((-1, 0), (0, -1)), ((0, 1), (-1, 0)))
+        return turns[round(frame.rotation / 90) % 4]
+    if matrix is None:
+        return (1, 0), (0, 1)
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    return (a, b), (c, d)
 
 
 @contextmanager

@@ -174,18 +174,20 @@ def _json_lines(path: Path, names: tuple[str, ...], about: str) -> Iterator[Add]
 
 @contextmanager
 def _parquet(path: Path, names: tuple[str, ...], about: str) -> Iterator[Add]:
-    """Polars cannot append to a Parquet file: batches become files of their own, joined at the end."""
+    """Polars cannot append to a Parquet file: batches become files of their own, joined at the end. On a full disk the
+    table holds as many of the rows, from the first on, as there is room for."""
     schema = polars_schema(names)
     import polars as pl
 
+    metadata = {"mien": about} if about else None
     batch: list[Row] = []
+    written: list[Path] = []
     with TemporaryDirectory(prefix=path.name, dir=path.parent) as folder:
-        written: list[Path] = []
 
         def flush() -> None:
             one = Path(folder) / f"{len(written):06d}.parquet"
-            with _disk_errors(pl.exceptions.PolarsError):
-                pl.DataFrame(batch, schema).write_parquet(one)
+            with _disk_errors(pl.exceptions.PolarsError, one):
+                pl.DataFrame(batch, schema).write_parquet(one, metadata=metadata)
             written.append(one)
             batch.clear()
 
@@ -195,25 +197,40 @@ def _parquet(path: Path, names: tuple[str, ...], about: str) -> Iterator[Add]:
                 flush()
 
         def join() -> None:
-            with _disk_errors(pl.exceptions.PolarsError):
-                pl.scan_parquet(written).sink_parquet(path, metadata={"mien": about} if about else None)
+            if batch or not written:
+                flush()
+            with _disk_errors(pl.exceptions.PolarsError, path):
+                if len(written) > 1:
+                    pl.scan_parquet(written).sink_parquet(path, metadata=metadata)
+                else:
+                    written[0].replace(path)
+
+        def keep() -> None:
+            """Half of what is on its way gives way, then half of that; then whole batches, from the last one on."""
+            while batch or written:
+                with suppress(OSError):
+                    join()
+                    return
+                if batch:
+                    del batch[len(batch) // 2 :]
+                else:
+                    written.pop().unlink()
 
         try:
             yield add
-            flush()
-        except OSError:
-            with suppress(OSError):  # the batches before may still be joined, and are kept then
-                join()
+            join()
+        except (OSError, OutputError):
+            keep()
             raise
-        join()
 
 
 @contextmanager
-def _disk_errors(kind: type[Exception]) -> Iterator[None]:
-    """Polars has words of its own for a disk that is full."""
+def _disk_errors(kind: type[Exception], path: Path) -> Iterator[None]:
+    """Polars has words of its own for a disk that is full; what it began there makes room."""
     try:
         yield
     except kind as error:
+        os.truncate(path, 0)
         words = str(error)
         known = [code for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.strerror(code) in words]
         raise OSError(known[0], os.strerror(known[0])) if known else OSError(words.splitlines()[0]) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError, OutputError, reason
 from mien.files import replacing
+from mien.media.opening import open_film
+from mien.media.sources import Source
 from mien.media.video import Film
+
+Original = str | Path | Callable[[], Film]
+"""The film that was annotated: its file, or what opens it."""
 
 _CODED = {"crf": "20", "preset": "veryfast", "bf": "0"}
 """Without B-frames, whose order confuses how long an MP4 of varying frame rate says it lasts."""
@@ -42,10 +47,9 @@ class VideoWriter:
     note      what became of the sound where it could not be taken along as it is, in a sentence; or empty
     """
 
-    def __init__(
-        self, path: Path, part: Path, original: str | Path | None, end: float | None, stack: ExitStack
-    ) -> None:
+    def __init__(self, path: Path, part: Path, original: Original | None, end: float | None, stack: ExitStack) -> None:
         self.path, self._part, self._original, self._stack = path, part, original, stack
+        self._silence = ""
         self.failure: OutputError | None = None
         self._end = float("inf") if end is None else end
         self._out: Any = None
@@ -56,7 +60,7 @@ class VideoWriter:
 
     @property
     def note(self) -> str:
-        return self._sound.note if self._sound is not None else ""
+        return self._sound.note if self._sound is not None else self._silence
 
     @property
     def begun(self) -> bool:
@@ -90,16 +94,18 @@ class VideoWriter:
                 self._sound.copy(time - self._first)
 
     def _begin(self, image: NDArray[np.uint8], time: float) -> None:
-        rate, origin = Fraction(25), Fraction(0)
+        rate, origin, container = Fraction(25), Fraction(0), None
         if self._original is not None:
-            film = Film(str(self._original), f"file:{self._original}")
-            self._stack.callback(film.close)
-            next(film.frames())
-            self._time_base, rate = film.time_base, film.rate
-            origin = (film.origin or 0) * film.time_base
-        container = None
-        if self._original is not None:
-            container = self._stack.enter_context(av.open(f"file:{self._original}", metadata_errors="replace"))
+            try:
+                film = _opened(self._original)
+                self._stack.callback(film.close)
+                next(film.frames())
+                container = self._stack.enter_context(film.reopen())
+            except (InputError, av.error.FFmpegError):  # a URL may give its film but once
+                self._silence = "its sound is missing, since it could not be opened a second time"
+            else:
+                self._time_base, rate = film.time_base, film.rate
+                origin = (film.origin or 0) * film.time_base
         sound = container.streams.audio[0].codec_context if container and container.streams.audio else None
         # AAC of a transport stream tells its parameters with its packets, too late for such a file's head.
         readable = sound is None or sound.name != "aac" or bool(sound.extradata)
@@ -139,6 +145,10 @@ class VideoWriter:
             raise self.failure from None
 
 
+def _opened(original: Original) -> Film:
+    return original() if callable(original) else open_film(Source(str(original), "film"))
+
+
 class _Sound:
     """The sound of an open film, copied as it is or coded anew, from `start` seconds on by its own clock."""
 
@@ -161,8 +171,8 @@ class _Sound:
     def _demuxed(self, container: Any) -> Iterator[Any]:
         try:
             yield from (p for p in container.demux(self._stream) if p.pts is not None and p.size)
-        except av.error.InvalidDataError:
-            return  # damaged sound ends; the picture goes on
+        except av.error.FFmpegError:  # damaged, or the network is gone; the picture goes on
+            self.note = "its sound could not be read to its end, and stops before the picture does"
 
     def copy(self, until: float) -> None:
         """Write what begins up to `until` seconds of the new film."""
@@ -212,16 +222,16 @@ class _Sound:
 
 
 @contextmanager
-def open_video(path: str | Path, original: str | Path | None = None, end: float | None = None) -> Iterator[VideoWriter]:
+def open_video(path: str | Path, original: Original | None = None, end: float | None = None) -> Iterator[VideoWriter]:
     """A film to write annotated frames to, as H.264 (yuv420p) in MP4.
 
         with open_video("annotated.mp4", source) as film:
             film.write(annotate(frame.image, faces), frame.time)
 
-    Frames keep the times they have in `original`, a film file, whose sound is copied packet by packet (coded as AAC
-    where MP4 players would not know it, or its timestamps are not to be trusted) up to `end` seconds. A film that does
-    not begin with the original's first frame begins at zero. The file appears under its name when the block ends well,
-    and not at all without a frame; after an exception what was there before is unchanged.
+    Frames keep the times they have in `original`, a film file or what opens a film, whose sound is copied packet by
+    packet (coded as AAC where MP4 players would not know it, or its timestamps are not to be trusted) up to `end`
+    seconds. A film that does not begin with the original's first frame begins at zero. The file appears under its name
+    when the block ends well, and not at all without a frame; after an exception what was there before is unchanged.
 
     Raises OutputError when the place cannot be written. If that happens on the way, on a full disk, then what was
     written stays as `NAME.cut.mp4`, a film that players open, which the error names. Raises InputError when `path` does

@@ -18,7 +18,7 @@ from mien.output.episodes import save_episodes
 from mien.output.tables import Table, open_frames_table, open_table
 from mien.output.timeline.bins import Timeline
 from mien.output.timeline.render import save_timeline
-from mien.output.video import open_video
+from mien.output.video import Original, open_video
 from mien.recording.log import FaceLog
 from mien.recording.outputs import Outputs
 from mien.recording.recording import Coverage, Person, SourceRecord
@@ -41,7 +41,7 @@ class Recorder:
         tables: Sequence[Path | Table] = (),
         frame_tables: Sequence[Path | Table] = (),
         video: Path | None = None,
-        original: Path | None = None,
+        original: Original | None = None,
         end: float | None = None,
         episodes: Sequence[Path] = (),
         timelines: Sequence[Path] = (),

@@ -79,6 +79,7 @@ def watch(
     start: float | None = None,
     end: float | None = None,
     raw: RawVideo | None = None,
+    follow_playlists: bool = False,
     fps: float = 25.0,
     color: Color = "rgb",
     smoothing: bool = True,
@@ -95,7 +96,8 @@ def watch(
 
     `source` is a film, a camera, a URL, a picture, a folder or pattern, several of these, a sequence of arrays, or
     opened Frames; how they are read is as in `Analyzer.stream`, by `analyzer` or else by one that is loaded with
-    `model`, `detector`, `detector_weights`, `min_score` and `min_size`. `workers` pictures or frames are read at the
+    `model`, `detector`, `detector_weights`, `min_score` and `min_size`. Files that only name other files are refused
+    unless `follow_playlists`. `workers` pictures or frames are read at the
     same time (None: as many as there are cores).
 
     table       a row per face: .csv, .jsonl or .parquet; of all sources together. A list writes several
@@ -146,8 +148,9 @@ def watch(
         if isinstance(one, Frames):
             return one
         return open_frames(
-            one, every=every, max_fps=max_fps, start=start, end=end, raw=raw, newest=True, fps=fps, color=color
-        )
+            one, every=every, max_fps=max_fps, start=start, end=end, raw=raw, newest=True, fps=fps, color=color,
+            follow_playlists=follow_playlists,
+        )  # fmt: skip
 
     return _Run(plan, analyzer, about, workers, min_confidence, keep, progress).read(opened, smoothing, end)
 
@@ -292,7 +295,7 @@ class _Run:
         try:
             recorder = Recorder(
                 name, self._analyzer.label_names, tables=self._tables, frame_tables=self._frame_tables,
-                video=plan.annotated(i), original=frames.file, end=end, episodes=plan.episodes(i),
+                video=plan.annotated(i), original=frames.reopen, end=end, episodes=plan.episodes(i),
                 timelines=plan.timelines(i), min_confidence=self._min_confidence, keep=self._keep,
             )  # fmt: skip
         except MienError as error:

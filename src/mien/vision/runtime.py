@@ -27,10 +27,12 @@ class Session:
     """One network, ready to run from many threads at once; outputs are numpy arrays in the file's order.
 
     `threads` is the number of threads inside one call (None: all cores but no more than four, beyond which
-    networks this small only wait for each other). Raises ModelError when the bytes are no ONNX network.
+    networks this small only wait for each other). One that is pickled, for another process, is made anew there. Raises
+    ModelError when the bytes are no ONNX network.
     """
 
     def __init__(self, weights: bytes, name: str, threads: int | None = None) -> None:
+        self._made_of = weights, name, threads
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or min(4, os.cpu_count() or 1)
         options.inter_op_num_threads = 1
@@ -44,6 +46,9 @@ class Session:
         self.input_name: str = self._session.get_inputs()[0].name
         self.input_shape: list[Any] = self._session.get_inputs()[0].shape
         self.output_shapes: list[list[Any]] = [o.shape for o in self._session.get_outputs()]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Session, self._made_of
 
     def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """All outputs for one input batch."""

@@ -33,6 +33,9 @@ class Haar:
         self.sha256 = hashlib.sha256(CASCADE.read_bytes()).hexdigest()
         self._local = threading.local()  # a cascade keeps buffers, so every thread has its own
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Haar, (self._long_side, self._min_neighbors)
+
     def detect(self, image: NDArray[np.uint8]) -> Faces:
         height, width = image.shape[:2]
         scale = min(1.0, self._long_side / max(height, width))
