@@ -23,7 +23,7 @@ from mien.recording.recorder import Recorder
 from mien.serve.pictures import PICTURES, decode
 from mien.serve.problems import Refused, documented, listed
 from mien.serve.service import Service, Shared
-from mien.serve.uploads import safe_name, take_bytes
+from mien.serve.uploads import client_of, safe_name, take_bytes
 from mien.serve.wire import Analysis, Films, Health, analysis, recordings
 
 router = APIRouter()
@@ -62,8 +62,8 @@ async def analyze(
         float, Query(ge=0, le=1, description="Below this probability an expression is called uncertain.")
     ] = 0.0,
 ) -> Response:
-    with service.admit():
-        content, name = await take_bytes(request, service.settings.picture_bytes)
+    content, name = await take_bytes(request, service.settings.picture_bytes, service.pictures)
+    with service.admit(client_of(request)):
 
         def work() -> Response:
             image = decode(content, name, PICTURES, service.settings.picture_pixels)
@@ -101,8 +101,8 @@ async def record(
     ] = "csv",
 ) -> Response:
     """The same files as the command line writes. Times count from the first frame."""
-    with service.admit():
-        content, _ = await take_bytes(request, service.settings.recording_bytes)
+    content, _ = await take_bytes(request, service.settings.recording_bytes, service.pictures)
+    with service.admit(client_of(request)):
         return await asyncio.to_thread(_recorded, content, kind, service)
 
 
@@ -146,7 +146,7 @@ def attachment(name: str) -> dict[str, str]:
 async def health(service: Shared) -> Health:
     """Needs no token."""
     return Health(
-        status="ok", version=__version__, viewers=service.viewers, max_viewers=service.settings.max_viewers,
+        status="ok", version=__version__, viewers=service.viewing.taken, max_viewers=service.settings.max_viewers,
         films=Films(queued=service.jobs.count("queued"), running=service.jobs.count("running")),
     )  # fmt: skip
 

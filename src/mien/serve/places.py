@@ -1,0 +1,35 @@
+"""`Places`: so many of a kind, of which one client may have a share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import ceil
+
+
+class Places:
+    """Counts who has how many of `number` places; a client may have `share` (above 0, up to 1) of them, and one at
+    least."""
+
+    def __init__(self, number: int, share: float = 1.0) -> None:
+        self.number, self.each = number, max(1, ceil(number * share))
+        self._taken: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> int:
+        return self._taken.total()
+
+    @property
+    def full(self) -> bool:
+        return self.taken >= self.number
+
+    def take(self, client: str) -> bool:
+        """Whether there was a place for this client; it has to be left again."""
+        if self.full or self._taken[client] >= self.each:
+            return False
+        self._taken[client] += 1
+        return True
+
+    def leave(self, client: str) -> None:
+        self._taken[client] -= 1
+        if not self._taken[client]:
+            del self._taken[client]
