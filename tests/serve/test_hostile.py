@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from numpy.typing import NDArray
-from serving import PATIENCE, Server, asked, heard, jpeg, packed, serving, wait_until
+from serving import PATIENCE, Gate, Server, asked, heard, jpeg, packed, serving, wait_until
 from websockets.exceptions import ConnectionClosed
 
 from mien.analyzer import Analyzer
@@ -112,7 +114,7 @@ def test_a_body_that_nobody_asked_for_trickles(analyzer: Analyzer) -> None:
             time.sleep(0.1)
 
 
-def test_uploads_that_trickle_keep_nobody_out(analyzer: Analyzer, astronaut: NDArray) -> None:  # type: ignore[type-arg]
+def test_uploads_that_trickle_keep_nobody_out(analyzer: Analyzer, astronaut: NDArray[np.uint8]) -> None:
     """They hold no place of those that are for work, and the server does not wait for them for ever."""
     film = HEAD.replace(b"analyze", b"videos")
     with (
@@ -131,7 +133,7 @@ def test_uploads_that_trickle_keep_nobody_out(analyzer: Analyzer, astronaut: NDA
             time.sleep(0.2)
 
 
-def test_an_upload_in_slices(analyzer: Analyzer, astronaut: NDArray) -> None:  # type: ignore[type-arg]
+def test_an_upload_in_slices(analyzer: Analyzer, astronaut: NDArray[np.uint8]) -> None:
     """Slow, but steady and as fast as it has to be."""
     photo = jpeg(astronaut)
     parts = 20
@@ -157,7 +159,7 @@ def test_uploads_have_an_end(analyzer: Analyzer) -> None:
         assert "1 seconds" in answer.json()["detail"]
 
 
-def test_the_slowest_upload_gives_way(analyzer: Analyzer, astronaut: NDArray) -> None:  # type: ignore[type-arg]
+def test_the_slowest_upload_gives_way(analyzer: Analyzer, astronaut: NDArray[np.uint8]) -> None:
     """With memory for two pictures, those that are half here and do not go on make room for one that comes now."""
     photo = jpeg(astronaut)
     head = HEAD.replace(b"100000", str(len(photo)).encode()) + photo[: len(photo) - 100]
@@ -179,7 +181,7 @@ def test_a_crowd_of_connections(analyzer: Analyzer) -> None:
         assert server.connections.number <= 10
 
 
-def test_who_is_worked_for_keeps_the_place(analyzer: Analyzer, astronaut: NDArray) -> None:  # type: ignore[type-arg]
+def test_who_is_worked_for_keeps_the_place(analyzer: Analyzer, astronaut: NDArray[np.uint8]) -> None:
     with serving(analyzer, max_connections=6) as server, server.viewer() as viewer:
         heard(viewer)
         with hostile(server, 40):
@@ -218,7 +220,7 @@ def test_places() -> None:
     assert Places(1, share=0.5).take("a")
 
 
-def test_an_answer_that_nobody_reads(analyzer: Analyzer, astronaut: NDArray) -> None:  # type: ignore[type-arg]
+def test_an_answer_that_nobody_reads(analyzer: Analyzer, astronaut: NDArray[np.uint8]) -> None:
     """Large answers are asked for and left in the line."""
     photo = jpeg(astronaut)
     head = b"POST /v1/analyze?as=image HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(photo)
@@ -233,7 +235,7 @@ def test_an_answer_that_nobody_reads(analyzer: Analyzer, astronaut: NDArray) -> 
         assert alive(server)
 
 
-def test_a_viewer_who_shows_nothing_gives_way(analyzer: Analyzer, astronaut: NDArray) -> None:  # type: ignore[type-arg]
+def test_a_viewer_who_shows_nothing_gives_way(analyzer: Analyzer, astronaut: NDArray[np.uint8]) -> None:
     photo = jpeg(astronaut)
     with serving(analyzer, max_viewers=2, idle_seconds=0.5) as server, server.viewer() as idle, server.viewer() as busy:
         heard(idle), heard(busy)
@@ -283,3 +285,21 @@ def test_few_descriptors(tmp_path: Path) -> None:
     finally:
         process.terminate()
         process.wait(PATIENCE)
+
+
+def test_large_pictures_leave_a_slot(analyzer: Analyzer, astronaut: NDArray[np.uint8]) -> None:
+    """However many large pictures wait, a small one reaches the detector beside the first of them."""
+    large = jpeg(np.zeros((3000, 3000, 3), np.uint8))
+    gate = Gate(analyzer)
+    with (
+        serving(Analyzer(gate, analyzer.classifier), workers=2) as server,
+        server.client() as client,
+        ThreadPoolExecutor(5) as pool,
+    ):
+        waiting = [pool.submit(client.post, "/v1/analyze", content=large) for _ in range(4)]
+        wait_until(lambda: gate.widths)
+        waiting.append(pool.submit(client.post, "/v1/analyze", content=jpeg(astronaut)))
+        wait_until(lambda: len(gate.widths) == 2)
+        assert gate.widths == [3000, 512]
+        gate.open.set()
+        assert [answer.result().status_code for answer in waiting] == [200] * 5

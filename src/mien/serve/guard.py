@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from math import ceil
@@ -64,6 +65,9 @@ class Guard:
                 await self.app(scope, receive, send_with_headers)
         except Refused as refused:
             await refused.response()(scope, receive, send_with_headers)
+        except asyncio.CancelledError:  # the server ends, and does not wait for it any longer
+            if not begun:
+                await Refused(503, "the server is ending").response()(scope, receive, send_with_headers)
         except Exception:
             _log.exception("%s %r failed", scope["method"], scope["path"])
             if begun:

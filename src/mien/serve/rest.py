@@ -20,7 +20,7 @@ from mien.errors import InputError
 from mien.models import Card
 from mien.output.episodes import save_episodes
 from mien.recording.recorder import Recorder
-from mien.serve.pictures import PICTURES, decode
+from mien.serve.pictures import PICTURES, decode, measure
 from mien.serve.problems import Refused, documented, listed
 from mien.serve.service import Service, Shared
 from mien.serve.uploads import client_of, safe_name, take_bytes
@@ -62,11 +62,12 @@ async def analyze(
         float, Query(ge=0, le=1, description="Below this probability an expression is called uncertain.")
     ] = 0.0,
 ) -> Response:
-    content, name = await take_bytes(request, service.settings.picture_bytes, service.pictures)
+    settings = service.settings
+    content, name = await take_bytes(request, settings.picture_bytes, service.pictures)
     with service.admit(client_of(request)):
 
         def work() -> Response:
-            image = decode(content, name, PICTURES, service.settings.picture_pixels)
+            image = decode(content, name, PICTURES, settings.picture_pixels)
             faces = service.analyzer.analyze(image)
             service.metrics.faces.inc(len(faces))
             if kind == "json":
@@ -75,7 +76,8 @@ async def analyze(
             Image.fromarray(annotate(image, faces, min_confidence)).save(drawn, "PNG", compress_level=1)
             return Response(drawn.getvalue(), media_type="image/png")
 
-        async with service.slots.free:
+        pixels = await asyncio.to_thread(measure, content, name, PICTURES, settings.picture_pixels)
+        async with service.slots.turn(large=pixels > settings.frame_pixels):
             return await service.slots.run(work)
 
 
