@@ -191,13 +191,18 @@ async def attack(kind: str, host: str, token: str) -> None:
                     streams[1].transport.abort()
             await asyncio.sleep(0.1)
 
+    print("ready", flush=True)
     await asyncio.gather(*(one() for _ in range(NUMBER)))
 
 
 @contextmanager
 def attacked(kind: str, host: str, token: str) -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, __file__, "--attack", kind, "--host", host, "--token", token])
+    process = subprocess.Popen(
+        [sys.executable, __file__, "--attack", kind, "--host", host, "--token", token], stdout=subprocess.PIPE
+    )
     try:
+        assert process.stdout is not None
+        process.stdout.readline()
         yield
     finally:
         process.kill()

@@ -7,6 +7,7 @@ import resource
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 
 from mien.analyzer import Analyzer
 from mien.serve.connections import room
-from mien.serve.places import Places
+from mien.serve.places import Places, one_client
 
 HEAD = b"POST /v1/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
 
@@ -173,6 +174,28 @@ def test_the_slowest_upload_gives_way(analyzer: Analyzer, astronaut: NDArray[np.
         wait_until(lambda: crowd.closed() >= 1)
 
 
+def test_who_uploads_well_is_not_cut_off(analyzer: Analyzer) -> None:
+    """Newcomers take no place of an upload that comes well."""
+    begun = threading.Event()
+
+    def steadily() -> Iterator[bytes]:
+        for _ in range(30):
+            yield bytes(30_000)
+            time.sleep(0.1)
+            begun.set()
+
+    with (
+        serving(analyzer, max_films=1) as server,
+        server.client() as client,
+        server.client() as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        well = pool.submit(client.post, "/v1/videos", content=steadily())
+        assert begun.wait(PATIENCE)
+        assert other.post("/v1/videos", content=bytes(1000)).status_code == 503
+        assert well.result().status_code == 415, "it came to its end, but it is no film"
+
+
 def test_a_crowd_of_connections(analyzer: Analyzer) -> None:
     """With all places taken, those that have waited longest make room; nobody has to wait for their patience to end."""
     with serving(analyzer, max_connections=10) as server, hostile(server, 60):
@@ -198,6 +221,15 @@ def test_a_full_house(analyzer: Analyzer) -> None:
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
 
 
+def test_who_connects_too_often(analyzer: Analyzer) -> None:
+    """From the same address that is refused before a request is read; from another one nothing is noticed."""
+    with serving(analyzer, connections_per_second=0.5) as server:
+        with hostile(server, 12, source="127.0.0.2") as crowd:
+            wait_until(lambda: crowd.closed() >= 7)
+        for _ in range(3):
+            assert alive(server)
+
+
 def test_a_share_for_each(analyzer: Analyzer) -> None:
     """One client's crowd does not cost another client's connections."""
     with (
@@ -218,6 +250,17 @@ def test_places() -> None:
     places.leave("a")
     assert (places.taken, places.take("d")) == (3, True)
     assert Places(1, share=0.5).take("a")
+
+
+@pytest.mark.parametrize(
+    ("address", "known"),
+    [
+        ("192.0.2.7", "192.0.2.7"), ("2001:db8::1:2:3:4", "2001:db8::/64"), ("2001:db8:0:0:ff::1", "2001:db8::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"), ("::1", "::/64"), ("", ""), ("nonsense", "nonsense"),
+    ],
+)  # fmt: skip
+def test_one_client(address: str, known: str) -> None:
+    assert one_client(address) == known
 
 
 def test_an_answer_that_nobody_reads(analyzer: Analyzer, astronaut: NDArray[np.uint8]) -> None:

@@ -22,7 +22,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from mien.serve.metrics import Metrics
-from mien.serve.places import Places
+from mien.serve.places import Places, one_client
+from mien.serve.safety import Allowances
 from mien.serve.settings import Settings
 
 _RESERVE = 64
@@ -33,7 +34,9 @@ _QUEUE = 1024
 """Connections that the system keeps waiting for that."""
 _PATROL = 1.0
 """Seconds between two looks at how all connections get on; a connection younger than that is new."""
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_REST = b"\r\nretry-after: 2\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_FULL = b"HTTP/1.1 503 Service Unavailable" + _REST
+_TOO_OFTEN = b"HTTP/1.1 429 Too Many Requests" + _REST
 _log = logging.getLogger("mien.serve")
 
 
@@ -75,6 +78,8 @@ class Connections:
         self._settings, self._metrics = settings, metrics
         self._proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
         self._places = Places(room(settings.max_connections), settings.share)
+        rate = settings.connections_per_second
+        self._allowances = Allowances(rate, 10 * rate)
         self._open: dict[asyncio.BaseTransport, Connection] = {}
         self._patrolling = False
 
@@ -93,19 +98,25 @@ class Connections:
         if known := self._open.get(transport):  # which has become a WebSocket
             return known
         connection = Connection(transport, self._client(transport))
+        if self._allowances.take(connection.client):
+            return self._refuse(connection, _TOO_OFTEN, "too often")
         if not self._places.take(connection.client):
             rivals = self._open.values() if self._places.full else self._of(connection.client)
             if not self._make_room(rivals):
-                self._metrics.ended.labels("refused").inc()
-                transport.write(_FULL)
-                transport.close()
-                return connection
+                return self._refuse(connection, _FULL, "refused")
             self._places.take(connection.client)
         self._open[transport] = connection
         self._metrics.connections.set(len(self._open))
         if not self._patrolling:
             self._patrolling = True
             asyncio.get_running_loop().call_later(_PATROL, self._patrol)
+        return connection
+
+    def _refuse(self, connection: Connection, answer: bytes, why: str) -> Connection:
+        """Before anything of it is read, which would cost more than the refusal."""
+        self._metrics.ended.labels(why).inc()
+        connection.transport.write(answer)
+        connection.transport.close()
         return connection
 
     def leave(self, connection: Connection) -> None:
@@ -121,7 +132,7 @@ class Connections:
         with suppress(ValueError):
             if any(ip_address(address) in proxy for proxy in self._proxies):
                 return f"{address} {id(transport)}"
-        return address
+        return one_client(address)
 
     def _of(self, client: str) -> list[Connection]:
         return [connection for connection in self._open.values() if connection.client == client]

@@ -1,8 +1,10 @@
-"""`Places`: so many of a kind, of which one client may have a share."""
+"""`Places`: so many of a kind, of which one client may have a share; and who counts as one client."""
 
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 
 
@@ -33,3 +35,16 @@ class Places:
         self._taken[client] -= 1
         if not self._taken[client]:
             del self._taken[client]
+
+
+@lru_cache(4096)
+def one_client(address: str) -> str:
+    """By what a client is known: its IPv4 address, or the 64 bits of an IPv6 network, of which a single machine usually
+    has all addresses. What is no address stays as it is."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, IPv6Address):
+        return str(ip.ipv4_mapped or ip_network((ip, 64), strict=False))
+    return str(ip)

@@ -30,6 +30,7 @@ class Settings:
     trusted_proxies      addresses or networks whose X-Forwarded-For says who the client is; nobody else's is believed
     share                of the places of each kind that one client may have; 1 where all clients are at one address
     max_connections      at the same time, or as many as the system has descriptors for
+    connections_per_second  new ones of one client, and ten times as many at once
     patience             seconds for a whole request head, for the first bytes of an upload or to take an answer
     least_rate           bytes a second with which a client has to send an upload, or take an answer
     upload_memory        bytes of uploads on their way to memory; the slowest gives way when it is more
@@ -57,6 +58,7 @@ class Settings:
     trusted_proxies: tuple[str, ...] = ()
     share: float = 1.0
     max_connections: int = 512
+    connections_per_second: float = 50
     patience: float = 10
     least_rate: float = 8000
     max_viewers: int = 32

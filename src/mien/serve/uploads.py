@@ -9,17 +9,20 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
-from math import ceil, inf
+from math import ceil
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
+from mien.serve.places import one_client
 from mien.serve.problems import Refused
 
 _DRAIN = 5.0
 """Seconds in which the rest of what was refused is taken in: a client that is still sending would not see why."""
 _AT_ONCE = 1 << 20
+_STEADY = 10
+"""Times the least rate."""
 _FORM_OVERHEAD = 64_000
 """Bytes of a form that are not its file."""
 _HEADER = 4096
@@ -41,9 +44,18 @@ class Arrival:
 
     @property
     def rate(self) -> float:
-        """Bytes a second so far; infinite in the first second, which says nothing yet."""
-        age = time.monotonic() - self.began
-        return self.received / age if age > 1 else inf
+        """Bytes a second so far."""
+        return self.received / max(time.monotonic() - self.began, 0.05)
+
+    @property
+    def steady(self) -> bool:
+        """That it comes so well that nobody else takes its place."""
+        return self.rate >= _STEADY * self.pace.least_rate
+
+    @property
+    def order(self) -> tuple[bool, float, float]:
+        """Who gives way first: the slowest, or the oldest of those of which a second says nothing yet."""
+        return time.monotonic() - self.began < 1, self.rate, self.began
 
     @property
     def deadline(self) -> float:
@@ -78,8 +90,11 @@ class Pace:
 
 
 class Arrivals:
-    """All uploads on their way to one place, which together may hold `room`, one client's a `share` of it. When they
-    would hold more, the slowest gives way: who sends a byte now and then keeps nobody out."""
+    """All uploads on their way to one place, which together may hold `room`, one client's a `share` of it.
+
+    When they would hold more, the slowest gives way, or where all come well, the one that asks: who sends a byte now
+    and then keeps nobody out, and who sends well is not cut off.
+    """
 
     def __init__(self, room: int, share: float, pace: Pace) -> None:
         self.room, self.each, self.pace = room, max(1, ceil(room * share)), pace
@@ -103,13 +118,13 @@ class Arrivals:
             (self.room, list(self._all)),
         ):
             held = sum(other.room for other in among)
-            for other in sorted(among, key=lambda other: (other.rate, other.began)):
+            slow = sorted((other for other in among if other.room and not other.steady), key=lambda other: other.order)
+            for other in [*slow, arrival]:
                 if held <= most:
                     break
-                if other.room:
-                    other.give_way()
-                    held -= other.room
-                    self._all.discard(other)
+                other.give_way()
+                held -= other.room
+                self._all.discard(other)
         if arrival.slowest:
             raise arrival.late()
 
@@ -150,8 +165,8 @@ async def take_bytes(request: Request, limit: int, arrivals: Arrivals) -> tuple[
 
 
 def client_of(connection: HTTPConnection) -> str:
-    """The address of a client, by which clients are told apart."""
-    return connection.client.host if connection.client else ""
+    """By what a client is told apart from others."""
+    return one_client(connection.client.host) if connection.client else ""
 
 
 def safe_name(name: str) -> str:
