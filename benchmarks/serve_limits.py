@@ -26,6 +26,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from io import BytesIO
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,7 @@ def kinds(host: str, token: str) -> dict[str, Callable[[Streams], Awaitable[obje
 
 
 async def attack(kind: str, host: str, token: str) -> None:
-    """For ever, `NUMBER` connections; this is run in a process of its own."""
+    """For ever, `NUMBER` connections."""
     act = kinds(host, token)[kind]
     address, _, port = host.partition(":")
 
@@ -191,22 +192,18 @@ async def attack(kind: str, host: str, token: str) -> None:
                     streams[1].transport.abort()
             await asyncio.sleep(0.1)
 
-    print("ready", flush=True)
     await asyncio.gather(*(one() for _ in range(NUMBER)))
 
 
 @contextmanager
 def attacked(kind: str, host: str, token: str) -> Iterator[None]:
-    process = subprocess.Popen(
-        [sys.executable, __file__, "--attack", kind, "--host", host, "--token", token], stdout=subprocess.PIPE
-    )
+    process = get_context("fork").Process(target=lambda: asyncio.run(attack(kind, host, token)), daemon=True)
+    process.start()
     try:
-        assert process.stdout is not None
-        process.stdout.readline()
         yield
     finally:
         process.kill()
-        process.wait()
+        process.join()
 
 
 class Server:
@@ -255,12 +252,16 @@ async def peak(server: Server, into: dict[str, Any]) -> AsyncIterator[None]:
         looking.cancel()
 
 
-async def beside(server: Server, kind: str, picture: bytes, seconds: float) -> dict[str, Any]:
+def beside(server: Server, kind: str, picture: bytes, seconds: float) -> dict[str, Any]:
     row: dict[str, Any] = {"kind": kind}
-    with attacked(kind, server.host, server.token):
+
+    async def measure() -> None:
         await asyncio.sleep(3)
         async with peak(server, row):
-            row |= await honest(server.host, server.token, picture, seconds)
+            row.update(await honest(server.host, server.token, picture, seconds))
+
+    with attacked(kind, server.host, server.token):
+        asyncio.run(measure())
     return row
 
 
@@ -288,36 +289,35 @@ def main() -> None:
     parser.add_argument("--kind", action="append", help="only this kind of hostile client; repeatable")
     parser.add_argument("--note", default="", help="a remark for the numbers, such as what else the machine did")
     parser.add_argument("--json", type=Path, default=None, help="write the numbers here")
-    for name in ("--attack", "--host", "--token"):
-        parser.add_argument(name, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.attack:
-        asyncio.run(attack(args.attack, args.host, args.token))
-        return
 
     load, picture, token = os.getloadavg()[0], pictures()[0], secrets.token_hex(16)
-    server = Server(token)
     content: dict[str, Any] = {
         **provenance(), "note": args.note, "load_before": round(load, 2), "seconds": args.seconds, "hostile": NUMBER,
     }  # fmt: skip
+
+    def keep(name: str, value: Any) -> None:
+        """At once, so that a run that is ended loses nothing."""
+        content[name] = value
+        if args.json:
+            args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    server = Server(token)
     try:
-        content["kept"] = {
+        keep("kept", {
             "GET /v1/health": asyncio.run(kept(server, "GET", "/v1/health")),
             "POST /v1/analyze": asyncio.run(kept(server, "POST", "/v1/analyze", picture)),
-        }
-        quiet = {"kind": "nobody", **asyncio.run(honest(server.host, token, picture, args.seconds))}
-        names = args.kind or list(kinds(server.host, token))
-        content["beside"] = [quiet, *(asyncio.run(beside(server, kind, picture, args.seconds)) for kind in names)]
-        time.sleep(2)
-        content["endured"] = asyncio.run(endure(server, picture, args.requests)) if args.requests else []
+        })  # fmt: skip
+        keep("beside", [{"kind": "nobody", **asyncio.run(honest(server.host, token, picture, args.seconds))}])
+        for kind in args.kind or kinds(server.host, token):
+            keep("beside", [*content["beside"], beside(server, kind, picture, args.seconds)])
+        keep("endured", asyncio.run(endure(server, picture, args.requests)) if args.requests else [])
         server.stop(signal.SIGKILL)
         server = Server(token)
-        content["seconds_to_start_after_a_kill"] = server.started
+        keep("seconds_to_start_after_a_kill", server.started)
     finally:
         server.stop()
     show(content)
-    if args.json:
-        args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def show(content: dict[str, Any]) -> None:

@@ -88,21 +88,21 @@ class Connections:
         """Connections that are open."""
         return len(self._open)
 
-    @property
-    def limit(self) -> int:
-        """How many there may be."""
-        return self._places.number
-
     def enter(self, transport: asyncio.Transport) -> Connection:
         """Take in a connection, which may cost another one its place, or be refused: then it is closed already."""
         if known := self._open.get(transport):  # which has become a WebSocket
             return known
-        connection = Connection(transport, self._client(transport))
-        if self._allowances.take(connection.client):
-            return self._refuse(connection, _TOO_OFTEN, "too often")
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if isinstance(peer, tuple) else ""
+        if self._is_proxy(address):  # which counts its clients itself: each connection is one
+            connection = Connection(transport, f"{address} {id(transport)}")
+        else:
+            connection = Connection(transport, one_client(address))
+            if self._allowances.take(connection.client):
+                return self._refuse(connection, _TOO_OFTEN, "too often")
         if not self._places.take(connection.client):
-            rivals = self._open.values() if self._places.full else self._of(connection.client)
-            if not self._make_room(rivals):
+            spent = self._places.spent(connection.client)
+            if not self._make_room(self._of(connection.client) if spent else self._open.values()):
                 return self._refuse(connection, _FULL, "refused")
             self._places.take(connection.client)
         self._open[transport] = connection
@@ -125,14 +125,11 @@ class Connections:
             self._places.leave(connection.client)
             self._metrics.connections.set(len(self._open))
 
-    def _client(self, transport: asyncio.Transport) -> str:
-        """The address at the other end. Each connection of a proxy is a client of its own: the proxy counts them."""
-        peer = transport.get_extra_info("peername")
-        address = str(peer[0]) if isinstance(peer, tuple) else ""
-        with suppress(ValueError):
-            if any(ip_address(address) in proxy for proxy in self._proxies):
-                return f"{address} {id(transport)}"
-        return one_client(address)
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            return any(ip_address(address) in proxy for proxy in self._proxies)
+        except ValueError:
+            return False
 
     def _of(self, client: str) -> list[Connection]:
         return [connection for connection in self._open.values() if connection.client == client]

@@ -63,7 +63,8 @@ def _leave(viewer: Viewer, service: Service) -> None:
 
 def _take_over(viewer: Viewer, service: Service) -> bool:
     """Take the place of a viewer who has not sent a frame for a while, where there is one."""
-    rivals = [other for other in service.viewers if service.viewing.full or other.client == viewer.client]
+    spent = service.viewing.spent(viewer.client)
+    rivals = [other for other in service.viewers if other.client == viewer.client or not spent]
     idlest = min(rivals, key=lambda other: other.heard, default=None)
     if idlest is None or time.monotonic() - idlest.heard < service.settings.idle_seconds:
         return False

@@ -24,9 +24,13 @@ class Places:
     def full(self) -> bool:
         return self.taken >= self.number
 
+    def spent(self, client: str) -> bool:
+        """Whether this client has its share already."""
+        return self._taken[client] >= self.each
+
     def take(self, client: str) -> bool:
         """Whether there was a place for this client; it has to be left again."""
-        if self.full or self._taken[client] >= self.each:
+        if self.full or self.spent(client):
             return False
         self._taken[client] += 1
         return True
