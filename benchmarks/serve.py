@@ -5,8 +5,8 @@
 Every viewer sends 640x480 JPEGs of a photograph that drifts, with at most two frames in flight, as the page does: when
 a frame is due and two are without an answer, it is held back. Latency is from before a frame is sent until its answer
 is there, for the frames that were read; a frame for which a newer one was read instead counts as dropped. Server and
-clients share this machine, and the clients' own share of its time is told. The last row asks for more than the machine
-can do.
+clients share this machine, and the clients' own share of its time is told. The last rows ask for more than the
+machine can do.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from websockets.asyncio.client import connect
 from mien import models
 from mien.provenance import provenance
 
-LOADS = ((1, 5.0), (1, 30.0), (5, 5.0), (20, 5.0), (20, 15.0))
+LOADS = ((1, 5.0), (1, 30.0), (5, 5.0), (20, 5.0), (20, 15.0), (50, 5.0))
 """Viewers, and frames a second of each."""
 IN_FLIGHT = 2
 """Frames of one viewer that may be without an answer."""
@@ -147,6 +147,7 @@ def main() -> None:
     args = parser.parse_args()
 
     command = [sys.executable, "-m", "mien.cli", "serve", "--port", "0", "--no-browser", "--model", args.model]
+    command += ["--max-viewers", str(max(viewers for viewers, _ in LOADS))]
     if args.detector_weights:
         command += ["--detector-weights", str(args.detector_weights)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

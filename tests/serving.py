@@ -22,6 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 from mien.analyzer import Analyzer
 from mien.faces import Faces
 from mien.serve.app import create_app, make_server
+from mien.serve.connections import Connections
 from mien.serve.service import Service
 from mien.serve.settings import Settings
 
@@ -35,6 +36,7 @@ class Server:
 
     host: str
     service: Service
+    connections: Connections
 
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=f"http://{self.host}", timeout=PATIENCE, **options)
@@ -57,7 +59,7 @@ def serving(analyzer: Analyzer, **settings: Any) -> Iterator[Server]:
     thread.start()
     try:
         wait_until(lambda: server.started or not thread.is_alive())
-        yield Server(f"127.0.0.1:{listener.getsockname()[1]}", app.state.service)
+        yield Server(f"127.0.0.1:{listener.getsockname()[1]}", app.state.service, server.connections)
     finally:
         server.should_exit = True
         thread.join(PATIENCE)

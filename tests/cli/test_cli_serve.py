@@ -49,6 +49,16 @@ def test_origins_are_exact(origin: str) -> None:
     assert "https://example.org" in sentence
 
 
+@pytest.mark.parametrize("proxy", ["*", "proxy.example", "10.0.0.1/8"])
+def test_proxies_are_named_by_address(proxy: str) -> None:
+    assert repr(proxy) in refused("--trusted-proxy", proxy, "--token", "x" * 20)
+
+
+def test_no_proxy_without_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MIEN_TOKEN", raising=False)
+    assert "--token" in refused("--trusted-proxy", "127.0.0.1")
+
+
 def test_answers_do_not_wait_for_acknowledgements(analyzer: Analyzer) -> None:
     """TCP_NODELAY is set on the connections of the command's own socket."""
     settings = Settings()

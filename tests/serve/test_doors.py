@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import zlib
 from collections.abc import Iterator
@@ -15,7 +16,15 @@ from serving import Server, asked, heard, jpeg, packed, serving
 from websockets.exceptions import ConnectionClosed
 
 from mien.analyzer import Analyzer
-from mien.serve.safety import SECURITY_HEADERS, Allowances, host_name, valid_origin, valid_token
+from mien.serve.safety import (
+    SECURITY_HEADERS,
+    Allowances,
+    host_name,
+    names_of,
+    valid_origin,
+    valid_proxy,
+    valid_token,
+)  # fmt: skip
 from mien.serve.uploads import safe_name
 
 TOKEN = "not-a-secret-but-long"
@@ -319,3 +328,80 @@ def test_the_page(server: Server) -> None:
         answer = client.get(script)
         assert answer.headers["content-type"].startswith("text/javascript")
         assert client.get(script, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+
+
+def raw(server: Server, request: bytes) -> bytes:
+    """What the server answers to bytes that no well-behaved client sends."""
+    host, _, port = server.host.partition(":")
+    with socket.create_connection((host, int(port)), timeout=60) as line:
+        line.sendall(request)
+        return line.recv(65536)
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (b"Origin: http://[", 403), (b"Origin: http://]", 403), (b"Origin: http://[zz]", 403),
+        (b"Origin: http://a:99999999", 403), ("Origin: http://\u2100.x".encode(), 403), (b"Origin: \xff\xfe", 403),
+        (b"Origin: http://a\r\nOrigin: http://b", 403), (b"Host: [", 400), (b"Authorization: Bearer \xff", 401),
+        (b"Authorization: Bearer " + b"a" * 9000, 401), (b"Authorization:", 401), (b"Content-Length: -1", 400),
+        (b"Content-Length: abc", 400), ("Content-Length: \u00b2".encode(), 400), (b"Transfer-Encoding: gzip", 400),
+        (b"Content-Length: " + b"9" * 5000, 400), (b"X-Forwarded-For: [", 401), (b"Upgrade: h2c", 401),
+    ],
+)  # fmt: skip
+def test_odd_headers(locked: Server, header: bytes, status: int) -> None:
+    """One clean refusal each, never an error of the server's."""
+    host = locked.host.encode()
+    answer = raw(locked, b"GET /v1/model HTTP/1.1\r\nHost: " + host + b"\r\n" + header + b"\r\n\r\n")
+    assert answer.split(b"\r\n")[0].startswith(b"HTTP/1.1 %d " % status), answer
+    if header.startswith(b"Origin"):
+        key = b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+        line = b"GET /v1/stream HTTP/1.1\r\nHost: " + host + b"\r\n" + key + b"A" * 22 + b"==\r\n" + header
+        answer = raw(locked, line + b"\r\n\r\n")
+        assert answer.startswith((b"HTTP/1.1 101 ", b"HTTP/1.1 400 ")), answer
+
+
+@pytest.mark.parametrize("host", [b"[", b"[zz]:1", b"\xff\xfe", "\u2100".encode(), b"a b"])
+def test_odd_hosts(locked: Server, host: bytes) -> None:
+    answer = raw(locked, b"GET /v1/model HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+    assert answer.startswith((b"HTTP/1.1 421 ", b"HTTP/1.1 400 ")), answer
+
+
+def guesses(server: Server, number: int) -> list[int]:
+    """What becomes of attempts to guess the token, each of which claims to come from elsewhere."""
+    with server.client() as client:
+        headers = [
+            {"X-Forwarded-For": f"10.0.{k // 256}.{k % 256}", "Authorization": "Bearer x"} for k in range(number)
+        ]
+        return [client.get("/v1/model", headers=header).status_code for header in headers]
+
+
+def test_nobody_is_believed_to_be_somebody_else(analyzer: Analyzer) -> None:
+    with serving(analyzer, token=TOKEN, requests_per_second=0.2) as server:
+        assert guesses(server, 8) == [401] * 4 + [429] * 4
+    with serving(analyzer, token=TOKEN, requests_per_second=0.2, trusted_proxies=("192.0.2.0/24",)) as server:
+        assert guesses(server, 8) == [401] * 4 + [429] * 4
+
+
+def test_a_proxy_that_is_named_is_believed(analyzer: Analyzer) -> None:
+    proxies = ("127.0.0.1",)
+    with serving(analyzer, token=TOKEN, requests_per_second=0.2, trusted_proxies=proxies) as server:
+        assert guesses(server, 8) == [401] * 8
+        with server.client(headers={"X-Forwarded-For": "192.0.2.7"}) as client:
+            assert [client.get("/v1/health").status_code for _ in range(6)] == [200] * 4 + [429] * 2
+        # What a client says of itself stands to the left of what the proxy says of the client.
+        with server.client() as client:
+            lies = [{"X-Forwarded-For": f"10.1.1.{k}, 192.0.2.8"} for k in range(6)]
+            assert [client.get("/v1/health", headers=lie).status_code for lie in lies] == [200] * 4 + [429] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [("127.0.0.1", 1), ("::1", 1), ("10.0.0.0/8", 1), ("10.0.0.1/8", 0), ("*", 0), ("proxy.example", 0), ("", 0)],
+)
+def test_proxies(text: str, good: bool) -> None:
+    assert valid_proxy(text) == good
+
+
+def test_names_of_origins() -> None:
+    assert names_of(["https://mien.example.org", "http://[::1]:8000"]) == {"mien.example.org", "::1"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from io import BytesIO, StringIO
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
-from serving import Gate, Server, asked, heard, jpeg, packed, serving, wait_until
+from serving import Gate, Server, asked, heard, jpeg, serving, wait_until
 
 from mien.analyzer import Analyzer
 from mien.faces import SCHEMA
@@ -69,17 +70,17 @@ def test_wrong_questions(server: Server, query: dict[str, str]) -> None:
 
 def test_a_busy_server_says_so(analyzer: Analyzer, astronaut: NDArray[np.uint8]) -> None:
     gate, photo = Gate(analyzer), jpeg(astronaut[40:190, 150:300])
-    with serving(Analyzer(gate, analyzer.classifier), workers=1) as server, server.client() as client:
-        with server.viewer() as viewer:
-            heard(viewer)
-            viewer.send(packed(0, 0.0, photo))
-            wait_until(lambda: gate.widths)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("mien.serve.service._MAX_REQUESTS", 0)
-                answer = client.post("/v1/analyze", content=photo)
-            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
-            gate.open.set()
-            assert heard(viewer)["type"] == "faces"
+    with (
+        serving(Analyzer(gate, analyzer.classifier), workers=1, max_requests=1) as server,
+        server.client() as client,
+        ThreadPoolExecutor(1) as other,
+    ):
+        waits = other.submit(client.post, "/v1/analyze", content=photo)
+        wait_until(lambda: gate.widths)
+        answer = client.post("/v1/analyze", content=photo)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+        gate.open.set()
+        assert waits.result().status_code == 200
         assert client.post("/v1/analyze", content=photo).status_code == 200
 
 

@@ -179,7 +179,7 @@ def test_too_many_viewers(analyzer: Analyzer) -> None:
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1013
         first.close()
-        wait_until(lambda: server.service.viewers == 0)
+        wait_until(lambda: not server.service.viewers)
         with server.viewer() as third:
             assert heard(third)["type"] == "ready"
 

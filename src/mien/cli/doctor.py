@@ -169,6 +169,13 @@ def _detector(name: str) -> Check:
     return Check(name, "ok", f"{model.card.name}, {model.card.parameters:,} parameters, checked against its card")
 
 
+def _cage(name: str) -> Check:
+    from mien.serve.sandbox import missing
+
+    gaps = missing()
+    return Check(name, "warning" if gaps else "ok", "; ".join(gaps) or "Landlock and seccomp hold who reads its films")
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -182,4 +189,5 @@ _LOOKS: dict[str, Callable[[str], Check]] = {
     "model": _model,
     "cache": _cache,
     "detector": _detector,
+    "server": _cage,
 }

@@ -18,6 +18,8 @@ from mien.cli.console import err, note, out
 from mien.cli.options import DetectorName, DetectorWeights, ModelName
 from mien.errors import InputError, MissingExtraError, reason
 
+_SHARE = 0.5
+"""Of all places, for one client, where clients can be told apart."""
 _PACKAGES = ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus_client")
 
 
@@ -33,6 +35,12 @@ def serve(
     allow_origin: Annotated[
         list[str] | None,
         typer.Option(help="Another site whose pages may use the server, such as https://example.org; repeatable."),
+    ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address or network of a proxy in front, whose X-Forwarded-For is believed; needs --token; repeatable."
+        ),
     ] = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page where there is a display.")
@@ -50,7 +58,8 @@ def serve(
         raise MissingExtraError("the live page", "serve")
     from mien.analyzer import load
     from mien.serve.app import create_app, make_server
-    from mien.serve.safety import valid_origin, valid_token
+    from mien.serve.safety import names_of, valid_origin, valid_proxy, valid_token
+    from mien.serve.sandbox import missing
     from mien.serve.settings import LOOPBACK, Settings
 
     own = _is_own(host)
@@ -70,10 +79,20 @@ def serve(
                 f"{origin!r} is no origin; name one site at a time by its scheme, host and port alone, in lower case, "
                 "such as https://example.org or http://localhost:3000"
             )
+    proxies = tuple(trusted_proxy or ())
+    for proxy in proxies:
+        if not valid_proxy(proxy):
+            raise InputError(f"{proxy!r} is neither an address nor a network, such as 127.0.0.1 or 10.0.0.0/8")
+    if proxies and token is None:
+        raise InputError(
+            f"behind a proxy other machines could use the server, so it needs a token; this one is fresh: "
+            f"--token {fresh}"
+        )
     with _listening(host, port) as listener:
         settings = Settings(
-            token=token, origins=origins, hosts=LOOPBACK | {host.lower()} if own else None, model=model,
-            detector_weights=detector_weights, max_viewers=max_viewers,
+            token=token, origins=origins, model=model, detector_weights=detector_weights, max_viewers=max_viewers,
+            hosts=LOOPBACK | {host.lower()} | names_of(origins) if own else None, trusted_proxies=proxies,
+            share=1.0 if own and not proxies else _SHARE,
         )  # fmt: skip
         with err.status("loading"):
             analyzer = load(model, detector, detector_weights, threads=1)
@@ -82,6 +101,8 @@ def serve(
         out.print(f"mien is open at [bold link={address}]{address}[/]", highlight=False, soft_wrap=True)
         if not own:
             note("browsers give the camera to https pages only: put a proxy with TLS in front, or tunnel with ssh -L")
+        for gap in missing():
+            note(gap)
         if browser and _has_display():
             webbrowser.open(address)
         with suppress(KeyboardInterrupt):  # raised anew by uvicorn when everything has ended well

@@ -9,7 +9,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
@@ -19,6 +18,7 @@ from mien import __version__
 from mien.analyzer import Analyzer
 from mien.labels import LABELS
 from mien.serve import films, live, rest
+from mien.serve.connections import Config, Connections, Server
 from mien.serve.docs import docs_page
 from mien.serve.guard import Guard
 from mien.serve.live import HEADER
@@ -78,14 +78,17 @@ def create_app(analyzer: Analyzer, settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def make_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+def make_server(app: FastAPI, settings: Settings) -> Server:
     """A server for the application, to be run with a socket that listens already."""
-    return uvicorn.Server(
-        uvicorn.Config(
+    return Server(
+        Config(
             app,
+            Connections(settings, app.state.service.metrics),
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=bool(settings.trusted_proxies),  # else anybody could say to be anybody
+            forwarded_allow_ips=list(settings.trusted_proxies),
             ws_max_size=settings.frame_bytes + HEADER.size,  # beyond, the connection ends with 1009
             ws_per_message_deflate=False,  # pictures are packed already, and a message cannot unfold into a huge one
             timeout_graceful_shutdown=3,

@@ -1,60 +1,29 @@
 """The process in which a film that nobody vouches for is opened and read: `python -m mien.serve.film_worker`.
 
-It bounds its own memory, processor time and output first, reads `film` in the current folder, writes into `results`,
-and says on standard output, as JSON lines, how far it is. It ends when its standard input does, so that it never
-outlives the server.
+It bounds its own memory, processor time and output and locks itself in before it loads any decoder, reads `film` in the
+current folder, writes into `results`, and says on standard output, as JSON lines, how far it is. It ends when its
+standard input does, so that it never outlives the server.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
-import av
-import av.error
+from mien.serve.sandbox import lock_in
+from mien.vision.fetch import home
 
-from mien.errors import InputError
-from mien.media.frames import Frame, Frames, Pick
-from mien.media.video import Film, in_one_sentence
-
-_URL = "file:film"
-_OPTIONS = {
-    # Containers alone: playlists (HLS, DASH, concat) would have FFmpeg open other files, or ask the network.
-    "format_whitelist": "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf",
-    "protocol_whitelist": "file",
-}
 _OUTPUT = 1 << 30
-_SAY = 0.2
-"""Seconds between two words on how far it is."""
+_FILES = 256
 
 
-@dataclass(frozen=True)
-class Order:
-    """What is to be read, how, and within which limits; see `mien.serve.settings`. `name` is only for people."""
-
-    name: str
-    every: int
-    max_fps: float | None
-    model: str | None
-    detector: str
-    detector_weights: str | None
-    max_pixels: int
-    max_seconds: float
-    memory: int
-    cpu_seconds: int
-
-
-def limit(order: Order) -> None:
-    """Bound this process, where the system can: memory, processor time, size of files, and no core dump.
+def limit(memory: int, cpu_seconds: int) -> None:
+    """Bound this process, where the system can: memory, processor time, size and number of files, and no core dump.
 
     Where memory runs out nevertheless, Linux is asked to end this process, not the server.
     """
@@ -65,9 +34,10 @@ def limit(order: Order) -> None:
     except ImportError:  # Windows: there the server's own clock is all
         return
     for what, most in (
-        (resource.RLIMIT_AS, order.memory),
-        (resource.RLIMIT_CPU, order.cpu_seconds),
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_FSIZE, _OUTPUT),
+        (resource.RLIMIT_NOFILE, _FILES),
         (resource.RLIMIT_CORE, 0),
     ):
         hard = resource.getrlimit(what)[1]
@@ -75,99 +45,10 @@ def limit(order: Order) -> None:
         resource.setrlimit(what, (allowed, allowed))
 
 
-def _open(name: str) -> Any:
-    try:
-        return av.open(_URL, options=_OPTIONS, metadata_errors="replace")
-    except av.error.ArgumentError:  # said of what is not on the list
-        raise InputError(
-            f"{name} is no film of a kind that is taken here (MP4, MOV, MKV, WebM, AVI, MPEG, OGG)"
-        ) from None
-
-
-def probe(order: Order) -> dict[str, Any]:
-    """Whether there is a film at all, within the limits: its duration, or a status and a sentence."""
-    name = order.name
-    try:
-        with in_one_sentence(name), _open(name) as container:
-            seconds = container.duration / av.time_base if container.duration else None
-            contexts = [stream.codec_context for stream in container.streams.video]
-            sizes = [(context.width, context.height) for context in contexts if context is not None]
-    except InputError as error:
-        return {"refused": 415, "detail": str(error)}
-    if seconds is not None and seconds > order.max_seconds:
-        return {"refused": 413, "detail": f"{name} lasts {seconds:,.0f} s; up to {order.max_seconds:,.0f} s are read"}
-    for width, height in sizes:
-        if width * height > order.max_pixels:
-            return {
-                "refused": 413,
-                "detail": f"{name} has {width:,} x {height:,} pixels; up to {order.max_pixels:,} are read",
-            }
-    try:
-        film = Film(name, _URL, options=_OPTIONS)
-        try:
-            next(film.frames())
-        finally:
-            film.close()
-    except InputError as error:
-        return {"refused": 422, "detail": str(error)}
-    return {"duration": film.duration}
-
-
-def read(order: Order, say: Callable[[dict[str, Any]], object]) -> None:
-    """Read the film and write all its results; says how far it is, and at last how it ended."""
-    from mien.analyzer import load
-    from mien.recording.watch import Progress, watch
-
-    if hasattr(os, "nice"):
-        os.nice(5)  # who watches live comes first
-    results = Path("results")
-    results.mkdir()
-    tables = ["csv", "jsonl", *(["parquet"] if importlib.util.find_spec("polars") else [])]
-    analyzer = load(order.model, order.detector, order.detector_weights, threads=1)
-    film = Film(order.name, _URL, options=_OPTIONS)
-    pick = Pick(order.every, order.max_fps)
-    frames = Frames(lambda stop: _frames(film, pick, order, stop), film.duration, name=order.name)
-    said = last = 0.0
-
-    def progress(done: Progress) -> None:
-        nonlocal said, last
-        last = done.seconds
-        if time.monotonic() - said > _SAY:
-            said = time.monotonic()
-            say({"seconds": done.seconds, "frames": done.frames})
-
-    try:
-        recording = watch(
-            frames, analyzer=analyzer, workers=1, keep=False, progress=progress,
-            table=[results / f"table.{kind}" for kind in tables],
-            frames=results / "frames.csv",
-            episodes=[results / f"episodes.{kind}" for kind in ("csv", "json", "vtt", "tsv")],
-            timeline=[results / f"timeline.{kind}" for kind in ("png", "html")],
-        )  # fmt: skip
-    except InputError as error:
-        say({"state": "failed", "detail": str(error)})
-        return
-    detail = "; ".join(str(problem) for problem in recording.problems)
-    if recording.records:
-        say({"seconds": last, "frames": recording.coverage.frames, "state": "done", "detail": detail})
-    else:
-        say({"state": "failed", "detail": detail or f"{order.name} holds no frame that can be read"})
-
-
-def _frames(film: Film, pick: Pick, order: Order, stop: Event) -> Iterator[Frame]:
-    """The film's frames; what it says of its own length and size is not believed."""
-    try:
-        for frame in film.frames(pick):
-            if stop.is_set():
-                return
-            height, width = frame.image.shape[:2]
-            if width * height > order.max_pixels:
-                raise InputError(f"{order.name} has frames of {width:,} x {height:,} pixels, which is too large")
-            if frame.time > order.max_seconds:
-                raise InputError(f"{order.name} is longer than {order.max_seconds:,.0f} s; the rest was not read")
-            yield frame
-    finally:
-        film.close()
+def _needed(order: dict[str, Any]) -> list[Path]:
+    """The networks, each with its card beside it, and the folder of those that were downloaded."""
+    named = [Path(name) for name in (order["model"], order["detector_weights"]) if name and name.endswith(".onnx")]
+    return [*named, *(path.with_suffix(".json") for path in named), home()]
 
 
 def _watch_server() -> None:
@@ -178,18 +59,20 @@ def _watch_server() -> None:
 
 
 def main() -> None:
-    task, order = sys.argv[1], Order(**json.loads(sys.argv[2]))
-    limit(order)
+    task, order = sys.argv[1], json.loads(sys.argv[2])
+    limit(order["memory"], order["cpu_seconds"])
+    lock_in(Path.cwd(), _needed(order))
     Thread(target=_watch_server, daemon=True).start()
     sys.argv = ["mien", "serve"]  # what tables say they were made by, without this machine's paths
+    from mien.serve.film_reading import Order, probe, read  # only now: what is loaded may start threads
 
     def say(message: dict[str, Any]) -> None:
         print(json.dumps(message), flush=True)
 
     if task == "probe":
-        say(probe(order))
+        say(probe(Order(**order)))
     else:
-        read(order, say)
+        read(Order(**order), say)
 
 
 if __name__ == "__main__":

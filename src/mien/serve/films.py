@@ -13,7 +13,7 @@ from mien.serve.jobs import Job
 from mien.serve.problems import Refused, documented
 from mien.serve.rest import attachment, upload_document
 from mien.serve.service import Service, Shared
-from mien.serve.uploads import take
+from mien.serve.uploads import client_of, take
 from mien.serve.wire import Film
 
 router = APIRouter(prefix="/v1/videos", tags=["films"])
@@ -63,11 +63,12 @@ async def upload(
 ) -> Film:
     """The film is probed before the answer: a file that is no film, or has no picture, is refused. Its results are
     kept for an hour, the film itself only until it is read."""
-    jobs = service.jobs
-    with jobs.place() as folder:
+    jobs, client = service.jobs, client_of(request)
+    jobs.check_room(client)  # before a gigabyte has come in vain
+    with jobs.new_folder() as folder:
         with (folder / "film").open("xb") as file:
-            name = await take(request, file.write, service.settings.film_bytes)
-        job = await jobs.start(folder, name, every, max_fps)
+            name = await take(request, file.write, service.settings.film_bytes, service.films)
+        job = await jobs.start(folder, client, name, every, max_fps)
     response.headers["Location"] = f"/v1/videos/{job.id}"
     return job.document()
 

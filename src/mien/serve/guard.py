@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from math import ceil
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from mien.serve.metrics import Metrics
+from mien.serve.places import one_client
 from mien.serve.problems import Refused
 from mien.serve.safety import SECURITY_HEADERS, Allowances, check, cors_headers
 from mien.serve.settings import Settings
@@ -64,6 +66,9 @@ class Guard:
                 await self.app(scope, receive, send_with_headers)
         except Refused as refused:
             await refused.response()(scope, receive, send_with_headers)
+        except asyncio.CancelledError:  # the server ends, and does not wait for it any longer
+            if not begun:
+                await Refused(503, "the server is ending").response()(scope, receive, send_with_headers)
         except Exception:
             _log.exception("%s %r failed", scope["method"], scope["path"])
             if begun:
@@ -85,7 +90,7 @@ class Guard:
 
     def _admit(self, scope: Scope, *, preflight: bool = False) -> None:
         client = scope.get("client")
-        wait = self._allowances.take(client[0] if client else "")
+        wait = self._allowances.take(one_client(client[0]) if client else "")
         if wait:
             raise Refused(429, "too many requests in a short time; wait a moment", {"Retry-After": str(ceil(wait))})
         # Browsers ask before they show the token, so a preflight request has none.

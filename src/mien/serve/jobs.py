@@ -15,8 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from mien.serve.film_worker import Order
+from mien.serve.film_reading import Order
 from mien.serve.metrics import Metrics
+from mien.serve.places import Places
 from mien.serve.problems import Refused
 from mien.serve.settings import TOKEN_VARIABLE, Settings
 from mien.serve.wire import Film
@@ -37,7 +38,7 @@ class Jobs:
     def __init__(self, folder: Path, settings: Settings, detector: str, metrics: Metrics) -> None:
         self.folder, self.settings, self.detector, self.metrics = folder, settings, detector, metrics
         self._jobs: dict[str, Job] = {}
-        self._uploads = 0
+        self._places = Places(settings.max_films, settings.share)
         self.free = asyncio.Semaphore(settings.film_workers)
         self._probing = asyncio.Semaphore(2)
 
@@ -48,26 +49,31 @@ class Jobs:
         return self._jobs.get(id)
 
     @contextmanager
-    def place(self) -> Iterator[Path]:
-        """A folder for an upload, gone afterwards unless a job has been started in it. Raises Refused with 503 when
-        there are too many films."""
-        if len(self._jobs) + self._uploads >= self.settings.max_films:
-            raise Refused(
-                503, f"{self.settings.max_films} films are here already; remove one, or try again later",
-                {"Retry-After": "60"},
-            )  # fmt: skip
+    def new_folder(self) -> Iterator[Path]:
+        """A folder for an upload, gone afterwards unless a job has been started in it."""
         folder = self.folder / secrets.token_urlsafe(16)
         folder.mkdir(mode=0o700)
-        self._uploads += 1
         try:
             yield folder
         finally:
-            self._uploads -= 1
             if folder.name not in self._jobs:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    async def start(self, folder: Path, name: str, every: int, max_fps: float | None) -> Job:
-        """Queue the film that lies in the folder. Raises Refused when it is none, or too large or too long."""
+    def check_room(self, client: str) -> None:
+        """Raises Refused with 503 when there are too many films, at all or of this client."""
+        self._take_place(client)
+        self._places.leave(client)
+
+    def _take_place(self, client: str) -> None:
+        if not self._places.take(client):
+            raise Refused(
+                503, f"{self._places.taken} films are here already; remove one, or try again later",
+                {"Retry-After": "60"},
+            )  # fmt: skip
+
+    async def start(self, folder: Path, client: str, name: str, every: int, max_fps: float | None) -> Job:
+        """Queue the film of a client that lies in the folder. Raises Refused when it is none, or too large or too
+        long, or when there are too many."""
         model = self.settings.model  # by a path that holds in the worker's folder too
         order = Order(
             name, every, max_fps, str(Path(model).absolute()) if model and model.endswith(".onnx") else model,
@@ -75,9 +81,14 @@ class Jobs:
             self.settings.film_pixels, self.settings.film_seconds, self.settings.film_memory,
             int(self.settings.work_seconds),
         )  # fmt: skip
-        async with self._probing:
-            found = await self._probe(folder, order)
-        job = Job(self, folder, order, found["duration"])
+        self._take_place(client)
+        try:
+            async with self._probing:
+                found = await self._probe(folder, order)
+        except BaseException:
+            self._places.leave(client)
+            raise
+        job = Job(self, folder, client, order, found["duration"])
         self._jobs[job.id] = job
         return job
 
@@ -93,7 +104,8 @@ class Jobs:
         return found
 
     def forget(self, job: Job) -> None:
-        self._jobs.pop(job.id, None)
+        if self._jobs.pop(job.id, None):
+            self._places.leave(job.client)
 
     async def close(self) -> None:
         """Stop everything."""
@@ -104,8 +116,8 @@ class Jobs:
 class Job:
     """One film, from the queue to the end of its results; its task does one after the other."""
 
-    def __init__(self, jobs: Jobs, folder: Path, order: Order, duration: float | None) -> None:
-        self._jobs, self.folder, self.order = jobs, folder, order
+    def __init__(self, jobs: Jobs, folder: Path, client: str, order: Order, duration: float | None) -> None:
+        self._jobs, self.folder, self.client, self.order = jobs, folder, client, order
         self.id, self.name = folder.name, order.name
         self.state: State = "queued"
         self.duration, self.seconds, self.frames, self.detail = duration, 0.0, 0, ""

@@ -23,6 +23,7 @@ from mien.serve.pictures import FRAMES, decode
 from mien.serve.problems import Refused, listed
 from mien.serve.safety import Allowance
 from mien.serve.service import Service, Shared
+from mien.serve.uploads import client_of
 from mien.serve.wire import ViewerSettings
 from mien.stream import Stream
 
@@ -41,16 +42,35 @@ _log = logging.getLogger("mien.serve")
 async def stream(socket: WebSocket, service: Shared) -> None:
     """One viewer, from the first frame to the last; see `mien.serve.app` for the protocol."""
     await socket.accept(subprotocol=PROTOCOL if PROTOCOL in socket.scope["subprotocols"] else None)
-    if service.viewers >= service.settings.max_viewers:
-        await socket.close(_OVERLOADED, f"{service.viewers} viewers are connected already; try again later")
+    viewer = Viewer(socket, service)
+    if not (service.viewing.take(viewer.client) or _take_over(viewer, service)):
+        await socket.close(_OVERLOADED, f"{service.viewing.taken} viewers are connected already; try again later")
         return
-    service.viewers += 1
-    service.metrics.viewers.set(service.viewers)
+    service.viewers.add(viewer)
+    service.metrics.viewers.set(service.viewing.taken)
     try:
-        await Viewer(socket, service).run()
+        await viewer.run()
     finally:
-        service.viewers -= 1
-        service.metrics.viewers.set(service.viewers)
+        if viewer in service.viewers:
+            _leave(viewer, service)
+
+
+def _leave(viewer: Viewer, service: Service) -> None:
+    service.viewers.discard(viewer)
+    service.viewing.leave(viewer.client)
+    service.metrics.viewers.set(service.viewing.taken)
+
+
+def _take_over(viewer: Viewer, service: Service) -> bool:
+    """Take the place of a viewer who has not sent a frame for a while, where there is one."""
+    spent = service.viewing.spent(viewer.client)
+    rivals = [other for other in service.viewers if other.client == viewer.client or not spent]
+    idlest = min(rivals, key=lambda other: other.heard, default=None)
+    if idlest is None or time.monotonic() - idlest.heard < service.settings.idle_seconds:
+        return False
+    _leave(idlest, service)
+    idlest.give_way()
+    return service.viewing.take(viewer.client)
 
 
 @dataclass(frozen=True)
@@ -72,6 +92,10 @@ class Viewer:
 
     def __init__(self, socket: WebSocket, service: Service) -> None:
         self._socket, self._service = socket, service
+        self.client = client_of(socket)
+        self.heard = time.monotonic()
+        """When the last frame came, or the viewer."""
+        self._displaced = asyncio.Event()
         self._stream = Stream(service.analyzer, None)
         self._smoothing, self._min_confidence, self._anew = True, 0.0, False
         self._slot: _Sent | None = None
@@ -85,7 +109,7 @@ class Viewer:
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._send(self._greeting())
-            tasks = [asyncio.create_task(work) for work in (self._receive(), self._read_frames())]
+            tasks = [asyncio.create_task(work) for work in (self._receive(), self._read_frames(), self._give_way())]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -98,6 +122,15 @@ class Viewer:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def give_way(self) -> None:
+        """End, since another viewer needs the place."""
+        self._displaced.set()
+
+    async def _give_way(self) -> None:
+        await self._displaced.wait()
+        idle = time.monotonic() - self.heard
+        await self._close(_OVERLOADED, f"another viewer came, and you sent no frame for {idle:.0f} seconds")
 
     def _greeting(self) -> dict[str, Any]:
         settings, analyzer = self._service.settings, self._service.analyzer
@@ -134,6 +167,7 @@ class Viewer:
         if not (math.isfinite(moment) and 0 <= moment <= _MAX_TIME):
             await self._fail(422, "the time of a frame should be in seconds, from 0 up", sequence)
             return
+        self.heard = time.monotonic()
         old, self._slot = self._slot, _Sent(sequence, moment, content[HEADER.size :], time.perf_counter())
         self._filled.set()
         if old is not None:

@@ -16,6 +16,10 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self.viewers = Gauge("mien_viewers", "Viewers that are connected.", registry=registry)
+        self.connections = Gauge("mien_connections", "Connections that are open.", registry=registry)
+        self.ended = Counter(
+            "mien_connections_ended", "Connections that were ended, or refused, and why.", ["why"], registry=registry
+        )
         self.frames = Counter(
             "mien_frames",
             "Frames of viewers: read, dropped for a newer one, or failed.",

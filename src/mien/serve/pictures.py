@@ -21,11 +21,11 @@ _MAX_SCANS = 50
 _SCAN = b"\xff\xda"
 
 
-def decode(content: bytes, name: str, formats: tuple[str, ...], max_pixels: int) -> NDArray[np.uint8]:
-    """A picture as `(H, W, 3)` uint8 RGB, upright.
+def measure(content: bytes, name: str, formats: tuple[str, ...], max_pixels: int) -> int:
+    """How many pixels a picture has, from its header, before anything is decoded.
 
-    Time and memory are bounded by `max_pixels`: width and height are read from the header, before anything is
-    decoded. Raises Refused: 415 for what is none of `formats`, 413 for too many pixels, 422 for what is damaged.
+    Raises Refused: 415 for what is none of `formats`, 413 for more than `max_pixels`, 422 for a JPEG whose pixels would
+    have to be gone over again and again.
     """
     kinds = ", ".join(formats)
     try:
@@ -39,6 +39,15 @@ def decode(content: bytes, name: str, formats: tuple[str, ...], max_pixels: int)
         raise Refused(413, f"{name} has {width:,} x {height:,} pixels; up to {max_pixels:,} are read: scale it down")
     if kind in {"JPEG", "MPO"} and (scans := content.count(_SCAN)) > _MAX_SCANS:
         raise Refused(422, f"{name} is a JPEG of {scans:,} scans; up to {_MAX_SCANS} are read: save it anew")
+    return width * height
+
+
+def decode(content: bytes, name: str, formats: tuple[str, ...], max_pixels: int) -> NDArray[np.uint8]:
+    """A picture as `(H, W, 3)` uint8 RGB, upright; time and memory are bounded by `max_pixels`.
+
+    Raises Refused as `measure` does, and with 422 for what is damaged.
+    """
+    measure(content, name, formats, max_pixels)
     try:
         return decode_image(content, name)
     except InputError as error:

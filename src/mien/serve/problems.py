@@ -49,7 +49,7 @@ _EXAMPLES = {
     401: "the token is missing or wrong; open the address that the server printed",
     403: "pages of other sites may not use this server",
     404: "there is no such film; results are kept for a while only",
-    408: "nothing of the upload came for 30 seconds",
+    408: "the upload comes more slowly than 8 kB a second",
     409: "there are no results: the film is running",
     413: "the upload is too large: up to 32 MB are taken",
     415: "notes.txt is no picture of a known format (JPEG, PNG, WEBP, GIF, BMP)",

@@ -20,10 +20,10 @@ from mien.errors import InputError
 from mien.models import Card
 from mien.output.episodes import save_episodes
 from mien.recording.recorder import Recorder
-from mien.serve.pictures import PICTURES, decode
+from mien.serve.pictures import PICTURES, decode, measure
 from mien.serve.problems import Refused, documented, listed
 from mien.serve.service import Service, Shared
-from mien.serve.uploads import safe_name, take_bytes
+from mien.serve.uploads import client_of, safe_name, take_bytes
 from mien.serve.wire import Analysis, Films, Health, analysis, recordings
 
 router = APIRouter()
@@ -62,11 +62,12 @@ async def analyze(
         float, Query(ge=0, le=1, description="Below this probability an expression is called uncertain.")
     ] = 0.0,
 ) -> Response:
-    with service.admit():
-        content, name = await take_bytes(request, service.settings.picture_bytes)
+    settings = service.settings
+    content, name = await take_bytes(request, settings.picture_bytes, service.pictures)
+    with service.admit(client_of(request)):
 
         def work() -> Response:
-            image = decode(content, name, PICTURES, service.settings.picture_pixels)
+            image = decode(content, name, PICTURES, settings.picture_pixels)
             faces = service.analyzer.analyze(image)
             service.metrics.faces.inc(len(faces))
             if kind == "json":
@@ -75,7 +76,8 @@ async def analyze(
             Image.fromarray(annotate(image, faces, min_confidence)).save(drawn, "PNG", compress_level=1)
             return Response(drawn.getvalue(), media_type="image/png")
 
-        async with service.slots.free:
+        pixels = await asyncio.to_thread(measure, content, name, PICTURES, settings.picture_pixels)
+        async with service.slots.turn(large=pixels > settings.frame_pixels):
             return await service.slots.run(work)
 
 
@@ -101,8 +103,8 @@ async def record(
     ] = "csv",
 ) -> Response:
     """The same files as the command line writes. Times count from the first frame."""
-    with service.admit():
-        content, _ = await take_bytes(request, service.settings.recording_bytes)
+    content, _ = await take_bytes(request, service.settings.recording_bytes, service.pictures)
+    with service.admit(client_of(request)):
         return await asyncio.to_thread(_recorded, content, kind, service)
 
 
@@ -146,7 +148,7 @@ def attachment(name: str) -> dict[str, str]:
 async def health(service: Shared) -> Health:
     """Needs no token."""
     return Health(
-        status="ok", version=__version__, viewers=service.viewers, max_viewers=service.settings.max_viewers,
+        status="ok", version=__version__, viewers=service.viewing.taken, max_viewers=service.settings.max_viewers,
         films=Films(queued=service.jobs.count("queued"), running=service.jobs.count("running")),
     )  # fmt: skip
 

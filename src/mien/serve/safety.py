@@ -5,7 +5,8 @@ from __future__ import annotations
 import hmac
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 from mien.serve.problems import Refused
@@ -75,6 +76,20 @@ def valid_origin(text: str) -> bool:
         return False
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return text == f"{parts.scheme}://{host}{'' if port is None else f':{port}'}"
+
+
+def valid_proxy(text: str) -> bool:
+    """Whether a text is the address of a machine, or a network of them such as `10.0.0.0/8`."""
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+def names_of(origins: Iterable[str]) -> frozenset[str]:
+    """The host names of origins."""
+    return frozenset(urlsplit(origin).hostname or "" for origin in origins)
 
 
 def cors_headers(settings: Settings, headers: Mapping[str, str], preflight: bool) -> dict[str, str]:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends
 from PIL import Image
 from starlette.requests import HTTPConnection
 
 from mien.analyzer import Analyzer
+from mien.serve.folders import private_folder
 from mien.serve.jobs import Jobs
 from mien.serve.metrics import Metrics
+from mien.serve.places import Places
 from mien.serve.problems import Refused
 from mien.serve.settings import Settings
 from mien.serve.slots import Slots
+from mien.serve.uploads import Arrivals, Pace
 
-_MAX_REQUESTS = 16
-"""Pictures and recordings that wait or are worked on."""
+if TYPE_CHECKING:
+    from mien.serve.live import Viewer
 
 
 class Service:
@@ -30,25 +31,37 @@ class Service:
 
     def __init__(self, analyzer: Analyzer, settings: Settings) -> None:
         self.analyzer, self.settings, self.metrics = analyzer, settings, Metrics()
-        self.viewers = self._requests = 0
+        self.folder: Path
+        self._held = ExitStack()
+        self.viewers: set[Viewer] = set()
+        self.viewing = Places(settings.max_viewers, settings.share)
+        self._working = Places(settings.max_requests, settings.share)
+        self.pictures = Arrivals(
+            settings.upload_memory, settings.share,
+            Pace(settings.picture_seconds, settings.patience, settings.least_rate),
+        )  # fmt: skip
+        self.films = Arrivals(
+            settings.max_films, settings.share,
+            Pace(settings.film_upload_seconds, settings.patience, settings.least_rate),
+        )  # fmt: skip
 
     def open(self) -> None:
         """Make the folder, which nobody else can read, and the threads."""
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused by limits of our own
-        self.folder = Path(tempfile.mkdtemp(prefix="mien-"))
+        self.folder = self._held.enter_context(private_folder())
         self.slots = Slots(self.settings.workers)
         self.jobs = Jobs(self.folder, self.settings, self.analyzer.detector.name, self.metrics)
 
     @contextmanager
-    def admit(self) -> Iterator[None]:
-        """For a request that takes memory and time; raises Refused with 503 when there are too many of them."""
-        if self._requests >= _MAX_REQUESTS:
+    def admit(self, client: str) -> Iterator[None]:
+        """For work on a request that has come to its end; raises Refused with 503 when there is too much of it, at all
+        or for this client."""
+        if not self._working.take(client):
             raise Refused(503, "the server is busy with other requests; try again in a moment", {"Retry-After": "2"})
-        self._requests += 1
         try:
             yield
         finally:
-            self._requests -= 1
+            self._working.leave(client)
 
     async def close(self) -> None:
         """End all work, and leave nothing behind."""
@@ -56,7 +69,7 @@ class Service:
             await self.jobs.close()
             self.slots.close()
         finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._held.close()
 
 
 def _service(connection: HTTPConnection) -> Service:

@@ -27,6 +27,17 @@ class Settings:
     detector_weights     a detector's file, for the same
     workers              frames and pictures that are read at the same time
     max_viewers          WebSocket connections
+    trusted_proxies      addresses or networks whose X-Forwarded-For says who the client is; nobody else's is believed
+    share                of the places of each kind that one client may have; 1 where all clients are at one address
+    max_connections      at the same time, or as many as the system has descriptors for
+    connections_per_second  new ones of one client, and ten times as many at once
+    patience             seconds for a whole request head, for the first bytes of an upload or to take an answer
+    least_rate           bytes a second with which a client has to send an upload, or take an answer
+    upload_memory        bytes of uploads on their way to memory; the slowest gives way when it is more
+    max_requests         pictures and recordings that have come, and wait or are worked on
+    picture_seconds      that the upload of a picture or recording may take
+    film_upload_seconds  that the upload of a film may take
+    idle_seconds         after which a viewer without a frame gives way where another one wants its place
     requests_per_second  of one client, and twenty times as many at once
     frames_per_second    of one viewer, and twice as many at once
     film_seconds         that a film may last
@@ -44,15 +55,26 @@ class Settings:
     model: str | None = None
     detector_weights: Path | None = None
     workers: int = max(2, os.cpu_count() or 1)
+    trusted_proxies: tuple[str, ...] = ()
+    share: float = 1.0
+    max_connections: int = 512
+    connections_per_second: float = 50
+    patience: float = 10
+    least_rate: float = 8000
     max_viewers: int = 32
+    idle_seconds: float = 30
     requests_per_second: float = 50
     frames_per_second: float = 60
     frame_bytes: int = 4 * MEGABYTE
     frame_pixels: int = 3840 * 2160
+    upload_memory: int = 256 * MEGABYTE
+    max_requests: int = 16
+    picture_seconds: float = 120
     picture_bytes: int = 32 * MEGABYTE
     picture_pixels: int = 50_000_000
     recording_bytes: int = 64 * MEGABYTE
     film_bytes: int = 1000 * MEGABYTE
+    film_upload_seconds: float = 3600
     film_pixels: int = 4096 * 2304
     film_seconds: float = 2 * 3600
     film_memory: int = 3 * 1024**3

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, nullcontext
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -23,7 +24,14 @@ class Slots:
 
     def __init__(self, workers: int) -> None:
         self.free = asyncio.Semaphore(workers)
+        self._large = asyncio.Semaphore(max(1, workers - 1))
         self._pool = ThreadPoolExecutor(workers, "reader")
+
+    @asynccontextmanager
+    async def turn(self, *, large: bool) -> AsyncIterator[None]:
+        """A slot for a picture; those that take long have one fewer, so that they never keep all others waiting."""
+        async with self._large if large else nullcontext(), self.free:
+            yield
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run `work` in a thread."""
