@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from abuse.campaign import FAMILIES, Finding, Tally, run
+from abuse.campaign import FAMILIES, Campaign, Finding, Tally
 from abuse.table import as_json, put_into, show
 from mien.provenance import provenance
 
@@ -36,25 +37,26 @@ def main() -> None:
     err = Console(stderr=True)
     tallies: list[Tally] = []
     about = provenance()
-    with err.status("preparing") as status:
+    began = time.monotonic()
+    with Campaign(seed=args.seed, workers=args.workers) as campaign, err.status("preparing") as status:
 
         def tell(tally: Tally, found: list[Finding]) -> None:
             for finding in found:
                 err.print(Text(f"{finding.kind}: {finding.family}/{finding.trial}: {finding.detail}"), soft_wrap=True)
             status.update(f"{tally.family}: {tally.tried} of {tally.planned} trials, {len(tally.findings)} faults")
 
-        seconds = None if args.minutes is None else 60 * args.minutes
-        for tally in run(
-            wanted, seed=args.seed, every=args.every, only=only, seconds=seconds, workers=args.workers, progress=tell
-        ):
+        for k, family in enumerate(wanted):
+            left = None if args.minutes is None else began + 60 * args.minutes - time.monotonic()
+            seconds = None if left is None else left / (len(wanted) - k)
+            tally = campaign.run(family, only=only, every=args.every, seconds=seconds, progress=tell)
             tallies.append(tally)
-            err.print(f"{tally.family}: {tally.tried} trials in {tally.seconds:.0f} s, {len(tally.findings)} faults")
+            err.print(f"{family}: {tally.tried} trials in {tally.seconds:.0f} s, {len(tally.findings)} faults")
             if args.json:
                 args.json.write_text(as_json(tallies, about, args.seed), encoding="utf-8")
     show(Console(), tallies)
     if args.page:
         put_into(args.page, tallies, about, args.seed)
-    if any(tally.findings for tally in tallies):
+    if any(tally.findings or tally.failed for tally in tallies):
         sys.exit(1)
 
 

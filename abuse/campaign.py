@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import random
 import shlex
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Self
 
 from abuse import clients, faults, films, images, kills, options
 from abuse.children import Child
@@ -54,7 +54,12 @@ class Finding:
 
 @dataclass
 class Tally:
-    """What became of a family: how many trials there are, how many of them were tried, and what was found."""
+    """What became of a family: how many trials there are, how many of them were tried, and what was found.
+
+    skipped   trials that this machine has not the means for, and why
+    failed    trials that went wrong themselves, and how
+    notes     what else there is to say
+    """
 
     family: str
     planned: int = 0
@@ -62,6 +67,7 @@ class Tally:
     seconds: float = 0.0
     findings: list[Finding] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def count(self, kind: str) -> int:
@@ -76,85 +82,91 @@ Progress = Callable[[Tally, list[Finding]], object]
 """Called after each trial, with what it found."""
 
 
-def run(
-    families: Iterable[str],
-    *,
-    seed: int = 0,
-    every: int = 1,
-    only: str = "",
-    seconds: float | None = None,
-    workers: int = 2,
-    progress: Progress = lambda tally, found: None,
-) -> Iterator[Tally]:
-    """Run families one after another. `only` picks trials whose names begin so; of each family every N-th trial is
-    tried, and no more than fit into its part of the `seconds`."""
-    wanted = list(families)
-    with tempfile.TemporaryDirectory(prefix="mien-abuse-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
-        folder = Path(name)
-        shim = compiled(folder)
-        children = [stack.enter_context(Child(folder / f"child-{k}", shim)) for k in range(workers)]
-        stage = Stage(folder / "stage", children[0], shim is not None, only)
+class Campaign:
+    """A context manager that holds the processes in which trials run, `workers` at the same time."""
+
+    def __init__(self, *, seed: int = 0, workers: int = 2) -> None:
+        self._seed, self._workers = seed, workers
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        name = self._stack.enter_context(TemporaryDirectory(prefix="mien-abuse-", ignore_cleanup_errors=True))
+        self._folder = Path(name)
+        shim = compiled(self._folder)
+        self._children = [
+            self._stack.enter_context(Child(self._folder / f"child-{k}", shim)) for k in range(self._workers)
+        ]
+        self._stage = Stage(self._folder / "stage", self._children[0], shim is not None)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def run(
+        self,
+        family: str,
+        *,
+        only: str = "",
+        every: int = 1,
+        seconds: float | None = None,
+        progress: Progress = lambda tally, found: None,
+    ) -> Tally:
+        """Try what is in a family: trials whose names begin with `only`, of them every N-th, and no more than fit into
+        the `seconds`."""
         began = time.monotonic()
-        for k, family in enumerate(wanted):
-            now = time.monotonic()
-            tally = Tally(family)
-            trials = [trial for trial in FAMILIES[family].trials(stage) if trial.name.startswith(only)]
-            tally.notes = stage.take_notes()
-            tally.planned = len(trials)
-            chosen = spread(trials, every)
-            if seconds is not None:  # those that there is no time for are no certain kind
-                random.Random(seed).shuffle(chosen)
-            deadline = None if seconds is None else now + (began + seconds - now) / (len(wanted) - k)
-            for crowd, alone in ((children, False), (children[:1], True)):
-                group = [trial for trial in chosen if trial.alone == alone]
-                _try_all(group, tally, crowd, folder, seed, deadline, progress)
-            tally.seconds = time.monotonic() - now
-            tally.findings.sort(key=lambda finding: finding.trial)
-            yield tally
+        tally = Tally(family)
+        self._stage.only = only
+        trials = [trial for trial in FAMILIES[family].trials(self._stage) if trial.name.startswith(only)]
+        tally.notes = self._stage.take_notes()
+        tally.planned = len(trials)
+        chosen = spread(trials, every)
+        if seconds is not None:  # those that there is no time for are no certain kind
+            random.Random(self._seed).shuffle(chosen)
+        deadline = None if seconds is None else began + seconds
+        for crowd, alone in ((self._children, False), (self._children[:1], True)):
+            self._try([trial for trial in chosen if trial.alone == alone], tally, crowd, deadline, progress)
+        tally.seconds = time.monotonic() - began
+        tally.findings.sort(key=lambda finding: finding.trial)
+        return tally
 
+    def _try(
+        self, trials: list[Trial], tally: Tally, children: list[Child], deadline: float | None, progress: Progress
+    ) -> None:
+        waiting: SimpleQueue[Trial] = SimpleQueue()
+        for trial in trials:
+            waiting.put(trial)
+        lock = threading.Lock()
 
-def _try_all(
-    trials: list[Trial], tally: Tally, children: list[Child], folder: Path, seed: int, deadline: float | None,
-    progress: Progress,
-) -> None:  # fmt: skip
-    waiting: SimpleQueue[Trial] = SimpleQueue()
-    for trial in trials:
-        waiting.put(trial)
-    lock, broken = threading.Lock(), list[BaseException]()
-
-    def work(child: Child) -> None:
-        while not broken and (deadline is None or time.monotonic() < deadline):
-            try:
-                trial = waiting.get_nowait()
-            except Empty:
-                return
-            place = fresh_folder(folder)
-            bench = Bench(trial.name, seed, child, place)
-            try:
-                found = trial.attempt(bench)
-            except Skipped as reason:
+        def work(child: Child) -> None:
+            while deadline is None or time.monotonic() < deadline:
+                try:
+                    trial = waiting.get_nowait()
+                except Empty:
+                    return
+                bench = Bench(trial.name, self._seed, child, fresh_folder(self._folder))
+                try:
+                    faults = trial.attempt(bench)
+                except Skipped as reason:
+                    with lock:
+                        tally.skipped.append(f"{trial.name}: {reason}")
+                    continue
+                except Exception as error:  # noqa: BLE001 - one bad trial must not end an hour's run; it is told
+                    with lock:
+                        tally.failed.append(f"{trial.name}: {type(error).__name__}: {error}")
+                    continue
+                finally:
+                    remove(bench.folder)
                 with lock:
-                    tally.skipped.append(f"{trial.name}: {reason}")
-                continue
-            except BaseException as error:  # noqa: BLE001 - raised below, in the main thread
-                error.add_note(f"in the trial {tally.family}/{trial.name} with seed {seed}")
-                broken.append(error)
-                return
-            finally:
-                remove(place)
-            with lock:
-                tally.tried += 1
-                new = [_finding(tally.family, bench, fault) for fault in found]
-                tally.findings += new
-                progress(tally, new)
+                    tally.tried += 1
+                    found = [_finding(tally.family, bench, fault) for fault in faults]
+                    tally.findings += found
+                    progress(tally, found)
 
-    threads = [threading.Thread(target=work, args=(child,)) for child in children[: max(len(trials), 1)]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if broken:
-        raise broken[0]
+        threads = [threading.Thread(target=work, args=(child,)) for child in children]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
 
 def _finding(family: str, bench: Bench, fault: Fault) -> Finding:

@@ -467,7 +467,7 @@ def _names() -> Iterator[Trial]:
             "emoji😀.jpg",
             "käse.jpg",
             "caf\u0065\u0301.jpg",
-            "[bold]red[/].jpg",
+            "[bold]red[bold].jpg",
             "%s%n.jpg",
             "=1+1.jpg",
             "a" * 250 + ".jpg",

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from typer.models import ArgumentInfo, OptionInfo
 
 from abuse.trial import Bench, Expected, Fault, Trial, judged
 from abuse.writers import Stage
@@ -269,52 +272,59 @@ def trials(stage: Stage) -> Iterator[Trial]:
     """Some 1,000 command lines, most of them made from the commands' own lists of options."""
     stage.inputs()  # here, not in one of several threads
     for command, words in _COMMANDS.items():
-        for option in _options(command):
-            if option.name in {"help", "version"}:
-                continue
-            flag = max(option.opts, key=len) if option.param_type_name == "option" else ""
-            values: Sequence[str | None] = [None] if option.is_flag else _values(option)
+        for parameter in _parameters(command):
+            values: Sequence[str | None] = [None] if parameter.type is bool else _values(parameter)
             for value in values:
-                line = _line(command, words, option, flag, value)
                 kind = "missing" if value is None else _name(value)
-                expected: Expected = "refused" if value == "nan" and _is_number(option) else "either"
-                yield _trial(
-                    stage, f"{command.replace(' ', '-')}-{flag.strip('-') or option.name}-{kind}", line, expected
-                )
+                expected: Expected = "refused" if value == "nan" and parameter.type in {int, float} else "either"
+                name = f"{command.replace(' ', '-')}-{parameter.flag.strip('-') or parameter.name}-{kind}"
+                yield _trial(stage, name, _line(command, words, parameter, value), expected)
     yield from _by_hand(stage)
 
 
-class _Argument:
-    """What stands for typer's parameter: an option, or an argument without a flag."""
+@dataclass(frozen=True)
+class _Parameter:
+    """What a command takes: an option with its `flag`, or an argument, whose flag is empty."""
 
-    def __init__(self, given: Any) -> None:
-        self.name, self.opts, self.type = str(given.name), list(given.opts), given.type
-        self.param_type_name, self.is_flag = str(given.param_type_name), bool(getattr(given, "is_flag", False))
+    name: str
+    flag: str
+    type: type
 
 
-def _options(command: str) -> list[_Argument]:
-    from typer.main import get_command
-
+def _parameters(command: str) -> list[_Parameter]:
     from mien.cli import app
 
-    found: Any = get_command(app)
-    for word in command.split():
-        found = found.commands[word]
-    return [_Argument(given) for given in found.params]
+    found, words = app, command.split()
+    for word in words[:-1]:
+        (found,) = (group.typer_instance for group in found.registered_groups if group.name == word)  # type: ignore[misc]
+    callbacks = {
+        info.name or str(info.callback.__name__): info.callback for info in found.registered_commands if info.callback
+    }
+    parameters = []
+    for name, hint in get_type_hints(callbacks[words[-1]], include_extras=True).items():
+        if get_origin(hint) is not Annotated:
+            continue
+        kinds = [kind for kind in (bool, int, float, Path, str) if kind in _within(get_args(hint)[0])]
+        (about,) = (extra for extra in get_args(hint) if isinstance(extra, OptionInfo | ArgumentInfo))
+        flags = [text.partition("/")[0] for text in about.param_decls or () if text.startswith("--")]
+        flag = "" if isinstance(about, ArgumentInfo) else (flags or [f"--{name.replace('_', '-')}"])[0]
+        parameters.append(_Parameter(name, flag, kinds[0]))
+    return parameters
 
 
-def _is_number(option: _Argument) -> bool:
-    return "float" in option.type.name or "integer" in option.type.name
+def _within(hint: Any) -> set[Any]:
+    """A type, and those within it, as within `list[Path] | None`."""
+    return {hint}.union(*map(_within, get_args(hint)))
 
 
-def _values(option: _Argument) -> Sequence[str]:
-    if "integer" in option.type.name:
+def _values(parameter: _Parameter) -> Sequence[str]:
+    if parameter.type is int:
         return _WHOLE
-    if "float" in option.type.name:
+    if parameter.type is float:
         return _REAL
-    if "path" in option.type.name:
+    if parameter.type is Path:
         # Endings decide what is written: each path has another one, and over all options each has every one.
-        turn = zlib.crc32(option.name.encode())
+        turn = zlib.crc32(parameter.name.encode())
         return [
             path if path in {"", ".", "/", "-", "~"} or "." in path[1:] else path + _ENDINGS[(turn + k) % len(_ENDINGS)]
             for k, path in enumerate(_PATHS)
@@ -322,13 +332,13 @@ def _values(option: _Argument) -> Sequence[str]:
     return _WORDS
 
 
-def _line(command: str, words: tuple[str, ...], option: _Argument, flag: str, value: str | None) -> list[str]:
-    """The command with one value changed."""
-    rest = list(words)
+def _line(command: str, words: tuple[str, ...], parameter: _Parameter, value: str | None) -> list[str]:
+    """The command with one value changed; None where a flag takes none."""
+    rest, flag = list(words), parameter.flag
     if command == "predict" and flag in _FILM:
         rest = ["inputs/new.mp4"]
     if flag and flag in rest:
-        del rest[rest.index(flag) : rest.index(flag) + (1 if option.is_flag else 2)]
+        del rest[rest.index(flag) : rest.index(flag) + (1 if value is None else 2)]
     elif not flag and rest and not rest[0].startswith("-"):
         rest = rest[1:]
     given = [flag] if flag and value is None else [f"{flag}={value}"] if flag else ["--", str(value)]

@@ -127,6 +127,19 @@ def jpeg(image: Any) -> bytes:
     return content.getvalue()
 
 
+async def enters(server: Server, *lines: str, host: str = "127.0.0.1", token: bool = True) -> bool:
+    """Whether a viewer with these lines in its request is greeted."""
+    seen = b""
+    async with connected(server) as (reader, writer):
+        writer.write(head(server, "GET /v1/stream", *UPGRADE, *lines, host=host, token=token))
+        while b'"ready"' not in seen:
+            part = await asyncio.wait_for(reader.read(4000), 60)
+            if not part or part[0] == 0x88:
+                return False
+            seen += part
+    return True
+
+
 async def answer(server: Server, request: bytes, address: str = HOSTILE, seconds: float = 30) -> tuple[int, bytes]:
     """Status and beginning of the answer to a request; 0 where the server only closes, -1 where it says nothing."""
     try:

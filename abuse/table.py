@@ -30,8 +30,8 @@ def _rows(tallies: list[Tally]) -> list[tuple[str, ...]]:
 def show(console: Console, tallies: list[Tally]) -> None:
     """Print each finding with how to see it again, then the table."""
     for tally in tallies:
-        for note in tally.notes:
-            console.print(f"[yellow]note:[/] {tally.family}: {note}", highlight=False)
+        for note in (*tally.notes, *(f"a trial that went wrong itself: {failed}" for failed in tally.failed)):
+            console.print(Text(f"note: {tally.family}: {note}", "yellow"), soft_wrap=True)
         for finding in tally.findings:
             console.print(Text(f"{finding.kind}: {finding.family}/{finding.trial}", "bold red"))
             for line in (finding.detail, finding.command, finding.again):

@@ -193,9 +193,9 @@ class Stage:
     """The inputs of all writers; and for each writer its older outputs, and what it makes undisturbed. `only` is the
     beginning of the names of those trials that are wanted."""
 
-    def __init__(self, folder: Path, child: Child, shim: bool, only: str = "") -> None:
+    def __init__(self, folder: Path, child: Child, shim: bool) -> None:
         self.folder, self.child, self.shim = folder, child, shim
-        self._only = only
+        self.only = ""
         self._notes: list[str] = []
         self._scenes: dict[str, Scene] = {}
 
@@ -210,7 +210,7 @@ class Stage:
     def writers(self) -> list[Writer]:
         """Those that a wanted trial could be about."""
         names = (f"{writer.name}-" for writer in WRITERS)
-        chosen = (name.startswith(self._only) or self._only.startswith(name) for name in names)
+        chosen = (name.startswith(self.only) or self.only.startswith(name) for name in names)
         return list(compress(WRITERS, chosen))
 
     def inputs(self, *words: str) -> Path:

@@ -11,13 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from abuse.campaign import run
+from abuse.campaign import Campaign
 from abuse.children import Child
 from abuse.shim import compiled
 from abuse.trial import judged
 from abuse.writers import BROKEN, MISSING, state
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and looks into /proc")
+
+
+@pytest.fixture(scope="module")
+def campaign() -> Iterator[Campaign]:
+    with Campaign() as campaign:
+        yield campaign
 
 
 @pytest.mark.slow
@@ -37,11 +43,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and look
         ("clients", "check-malformed-messages", 1),
     ],
 )
-def test_nothing_breaks(family: str, only: str, every: int) -> None:
-    (tally,) = run([family], only=only, every=every)
+def test_nothing_breaks(campaign: Campaign, family: str, only: str, every: int) -> None:
+    tally = campaign.run(family, only=only, every=every)
     if not tally.notes:  # which say what this machine lacks
         assert tally.tried > 0
     assert tally.findings == []
+    assert tally.failed == []
 
 
 @pytest.fixture(scope="module")
