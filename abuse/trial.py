@@ -72,7 +72,7 @@ def judged(ended: Ended, expected: Expected = "either", what: str = "") -> list[
         return [Fault("traceback", f"{about}{f'signal {ended.signal}; ' if ended.signal else ''}{ended.last_words}")]
     if ended.code not in {0, 1, 2, 130}:
         return [Fault("wrong exit", f"{about}exit code {ended.code}; {ended.last_words}")]
-    explained = "error:" in ended.err or "Usage:" in ended.err or "Error" in ended.err
+    explained = "error:" in ended.err or "Error" in ended.err or "Usage:" in ended.out + ended.err
     if ended.code and not explained:
         return [Fault("wrong exit", f"{about}exit code {ended.code} without a word")]
     if not ended.code and "error:" in ended.err:
