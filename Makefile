@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test clean
+.PHONY: demo test abuse fuzz clean
 
 # The main job on a real photograph and pictures derived from it; results in demo/.
 demo: $(VENV)/.demo
@@ -19,6 +19,15 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+# Whatever can be done to mien by accident or malice, about an hour; the table goes into docs/abuse.md.
+abuse: $(VENV)/.dev
+	$(BIN)/python -m abuse --json docs/numbers/abuse.json --page docs/abuse.md
+
+# Inputs for what parses mien's own files and messages, guided by coverage; an hour.
+fuzz: $(VENV)/.dev
+	$(BIN)/pip install --quiet atheris
+	$(BIN)/python -m abuse.fuzz --json docs/numbers/fuzz.json
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

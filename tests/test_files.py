@@ -31,3 +31,12 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write the list"), replacing(tmp_path / "file" / "a", "the list"):
         pass
+
+
+@pytest.mark.parametrize("path", ["", ".", "/"])
+def test_a_folder_is_no_name_for_a_file(path: str) -> None:
+    with (
+        pytest.raises(OutputError, match=r"cannot write the list: . is a folder; name a file"),
+        replacing(Path(path), "the list"),
+    ):
+        pass

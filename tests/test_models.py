@@ -215,3 +215,5 @@ def test_a_model_that_cannot_be_written_leaves_the_old_one(copy: Path, tmp_path:
     with pytest.raises(MienError, match=r"cannot write .*taken\.onnx"):
         models.save(tmp_path / "taken.onnx", model.card, model.weights)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["taken.onnx", "tiny.json", "tiny.onnx"]
+    with pytest.raises(MienError, match=r"cannot write the model: \. is a folder"):
+        models.save(Path(), model.card, model.weights)

@@ -21,6 +21,7 @@ def replacing(path: Path, what: str, *, salvage: bool = False) -> Iterator[Path]
     words for it, when the file cannot be written.
     """
     part: Path | None = None
+    check_named(path, what)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = _reserved(path)
@@ -36,6 +37,12 @@ def replacing(path: Path, what: str, *, salvage: bool = False) -> Iterator[Path]
         if part is not None:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
+
+
+def check_named(path: Path, what: str) -> None:
+    """Raises OutputError where a path has no last part to be a file's name: `.`, `/` and the empty one."""
+    if not path.name:
+        raise OutputError(f"cannot write {what}: {path} is a folder; name a file")
 
 
 def _reserved(path: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mien.errors import DataError, ModelError, OutputError, did_you_mean, reason
-from mien.files import replacing
+from mien.files import check_named, replacing
 from mien.labels import check_labels
 
 DEFAULT = "base"
@@ -191,6 +191,7 @@ def save(path: Path, card: Card | DetectorCard, weights: bytes) -> Path:
     it, and not the old card, fits the weights. Whenever this is interrupted, `load` finds the old pair or the new one.
     Raises OutputError where the place cannot be written.
     """
+    check_named(path, "the model")
     card_path, pending = path.with_suffix(".json"), _pending_card(path)
     text = card.model_dump_json(indent=2) + "\n"
     with replacing(pending, str(card_path)) as part:

@@ -113,6 +113,9 @@ def test_wrong_names_and_files_are_refused(tmp_path: Path, tiny_model: Path) -> 
         load_detector("yunet", tmp_path / "missing.onnx")
     with pytest.raises(ModelError, match="is no YuNet"):
         load_detector("yunet", tiny_model)
+    for folder in ("", ".", tmp_path):
+        with pytest.raises(ModelError, match="is a folder; name a detector's file"):
+            load_detector(None, folder)
     with pytest.raises(ModelError, match=r"card of .* is broken"):
         load_detector(None, tiny_model)
     with pytest.raises(ModelError, match=r"a model is NAME\.onnx and NAME\.json"):

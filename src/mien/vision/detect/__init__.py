@@ -51,6 +51,8 @@ def load_detector(name: str | None = None, weights: str | Path | None = None, th
     if weights is None:
         return YuNet(fetch.yunet(), threads) if name == "yunet" else MienDetector(models.load_detector(), threads)
     path = Path(weights)
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder; name a detector's file")
     if name == "mien" or (name is None and path.with_suffix(".json").exists()):
         return MienDetector(models.load_detector(path), threads)
     return YuNet(path, threads)
