@@ -6,8 +6,8 @@ For each kind of hostile client, 200 of their connections come from one address,
 while an honest client at another address sends ten pictures of 640x480 a second, by turns over a connection that it
 keeps and over a new one. Times are from the first try to the answer: a request that is refused or cut off is tried
 again at once, so that the longest time is also the longest lock-out. Hostile clients have the token. Server and clients
-share this machine; how busy it was before is told as its load, and what the server itself needs as seconds of processor,
-which do not depend on that.
+share this machine; how busy it was before is told as its load. What the server itself needs is told as seconds of
+processor, which do not depend on that.
 """
 
 from __future__ import annotations
