@@ -6,7 +6,8 @@ For each kind of hostile client, 200 of their connections come from one address,
 while an honest client at another address sends ten pictures of 640x480 a second, by turns over a connection that it
 keeps and over a new one. Times are from the first try to the answer: a request that is refused or cut off is tried
 again at once, so that the longest time is also the longest lock-out. Hostile clients have the token. Server and clients
-share this machine; how busy it was before is told as its load.
+share this machine; how busy it was before is told as its load. What the server itself needs is told as seconds of
+processor, which do not depend on that.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
-from serve import pictures
+from serve import pictures, processor_seconds
 
 from mien.provenance import provenance
 
@@ -104,11 +105,13 @@ def summary(times: list[float]) -> dict[str, float]:
 
 async def kept(server: Server, method: str, path: str, body: bytes = b"") -> dict[str, float]:
     """One request after the other over one connection, a few seconds long."""
-    line, times, end = Line(server.host, server.token), list[float](), time.perf_counter() + 5
+    line, times = Line(server.host, server.token), list[float]()
+    used, end = server.used(), time.perf_counter() + 5
     while time.perf_counter() < end or len(times) < 10:
         times.append(await timed(line, method, path, body))
     line.close()
-    return summary(times[len(times) // 10 :])
+    each = 1000 * (server.used() - used) / len(times)
+    return {**summary(times[len(times) // 10 :]), "server_cpu_ms_each": round(each, 2)}
 
 
 async def honest(host: str, token: str, picture: bytes, seconds: float) -> dict[str, float]:
@@ -230,6 +233,10 @@ class Server:
         (kilobytes,) = re.findall(r"VmRSS:\s+(\d+)", status)
         return round(int(kilobytes) / 1000, 1)
 
+    def used(self) -> float:
+        """Seconds of processor so far, which do not depend on what else the machine does."""
+        return processor_seconds(self.process.pid) or 0.0
+
     def stop(self, how: int = signal.SIGTERM) -> None:
         self.process.send_signal(how)
         self.process.wait()
@@ -256,9 +263,13 @@ def beside(server: Server, kind: str, picture: bytes, seconds: float) -> dict[st
     row: dict[str, Any] = {"kind": kind}
 
     async def measure() -> None:
+        used = server.used()
         await asyncio.sleep(3)
+        row["server_cores_before_honest_came"] = round((server.used() - used) / 3, 2)
         async with peak(server, row):
+            used, began = server.used(), time.perf_counter()
             row.update(await honest(server.host, server.token, picture, seconds))
+            row["server_cores"] = round((server.used() - used) / (time.perf_counter() - began), 2)
 
     with attacked(kind, server.host, server.token):
         asyncio.run(measure())
