@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from mien import files
 from mien.errors import OutputError
 from mien.files import replacing
 
@@ -40,3 +46,59 @@ def test_a_folder_is_no_name_for_a_file(path: str) -> None:
         replacing(Path(path), "the list"),
     ):
         pass
+
+
+WRITES = """
+import sys, time
+from pathlib import Path
+from mien.files import replacing
+with replacing(Path(sys.argv[1]), "it") as part:
+    part.write_text("half")
+    part.with_name(part.name + "batches").mkdir()
+    print(part, flush=True)
+    time.sleep(60)
+"""
+
+
+@contextmanager
+def writer(path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Another process in the middle of writing a file, and its hidden file, which looks as if it were old."""
+    process = subprocess.Popen([sys.executable, "-c", WRITES, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        part = Path(process.stdout.readline().strip())
+        os.utime(part, (0, 0))
+        yield process, part
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no locks that end with their process")
+def test_what_a_killed_run_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_swept", set())
+    foreign = tmp_path / ".mine.part"
+    foreign.write_text("somebody else's")
+    os.utime(foreign, (0, 0))
+    with writer(tmp_path / "killed.txt") as (process, left), writer(tmp_path / "alive.txt") as (_, held):
+        process.kill()
+        process.wait()
+        with replacing(tmp_path / "a.txt", "a") as part:
+            part.write_text("whole")
+        assert not left.exists()
+        assert not left.with_name(left.name + "batches").exists()
+        assert held.read_text() == "half"
+        assert held.with_name(held.name + "batches").exists()
+    assert foreign.exists()
+    assert not (tmp_path / "killed.txt").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no locks that end with their process")
+def test_what_was_left_just_now_stays_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be a file that somebody has reserved and not yet locked."""
+    monkeypatch.setattr(files, "_swept", set())
+    new = tmp_path / ".b.txt.0123abcd.part"
+    new.touch()
+    with replacing(tmp_path / "a.txt", "a") as part:
+        part.write_text("whole")
+    assert new.exists()

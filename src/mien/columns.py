@@ -1,4 +1,4 @@
-"""The columns of every table of faces, and data frames of their rows."""
+"""The columns of every table of faces, data frames of their rows, and text in CSV files."""
 
 from __future__ import annotations
 
@@ -32,6 +32,20 @@ def table_columns(label_names: tuple[str, ...]) -> tuple[str, ...]:
 
 TEXT_COLUMNS = frozenset({"source", "detector", "model", "label"})
 WHOLE_COLUMNS = frozenset({"frame", "id", "width", "height", "faces", "people"})
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What spreadsheets take for the beginning of a formula, which may run programs (OWASP, CSV injection)."""
+
+
+def to_cell(text: str | None) -> str | None:
+    """A text for a CSV file: with an apostrophe before it where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text and len(text) > 1 and text.startswith((*_FORMULA, "'")) else text
+
+
+def from_cell(cell: str) -> str:
+    """The text that `to_cell` made a cell of."""
+    return cell[1:] if len(cell) > 2 and cell[0] == "'" and cell[1:].startswith((*_FORMULA, "'")) else cell
 
 
 def polars_schema(names: tuple[str, ...]) -> dict[str, Any]:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 import secrets
+import shutil
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mien.errors import OutputError, reason
+
+if sys.platform != "win32":
+    import fcntl
+
+_PART = re.compile(r"\..*\.[0-9a-f]{8}\.part")
+_LEFT = 60.0
+"""Seconds for which what a killed run left is not touched."""
+_swept: set[Path] = set()
+"""Folders that have been looked through by this process."""
 
 
 @contextmanager
@@ -19,13 +33,18 @@ def replacing(path: Path, what: str, *, salvage: bool = False) -> Iterator[Path]
     that name before is unchanged. Nothing else is left beside it, but with `salvage`: then what could be written is
     kept as `NAME.cut.ENDING` when writing fails, and the error names that file. Raises OutputError, `what` being the
     words for it, when the file cannot be written.
+
+    A run that was killed leaves its hidden file, which the next one that writes into the folder removes; those that are
+    still being written are locked.
     """
     part: Path | None = None
     check_named(path, what)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
         part = _reserved(path)
-        yield part
+        with _locked(part):
+            yield part
         if part.exists():
             part.replace(path)
     except (OSError, OutputError) as error:
@@ -55,6 +74,45 @@ def _reserved(path: Path) -> Path:
         with suppress(FileExistsError):
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
             return part
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Whether nobody else holds this file, which is held until the block ends, however the process ends. Windows has no
+    such locks: there it is False."""
+    if sys.platform == "win32":
+        yield False
+        return
+    file = os.open(path, os.O_RDWR)
+    try:
+        free = True
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # it is held, or the file system has no locks
+            free = False
+        yield free
+    finally:
+        os.close(file)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what runs that were killed left there; once, since folders may be large."""
+    folder = folder.resolve()
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    parts: list[Path] = []
+    with suppress(OSError), os.scandir(folder) as entries:  # it may be open to writing alone
+        parts = [Path(entry.path) for entry in entries if _PART.fullmatch(entry.name)]
+    for part in parts:
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime < _LEFT:
+                continue
+            with _locked(part) as free:
+                if free:
+                    for batches in folder.glob(f"{glob.escape(part.name)}?*"):  # of a Parquet table
+                        shutil.rmtree(batches)
+                    part.unlink()
 
 
 def _salvaged(part: Path, path: Path) -> Path | None:

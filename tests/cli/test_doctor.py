@@ -13,6 +13,7 @@ import pytest
 from command import mien
 
 from mien import __version__, models
+from mien.cli.licences import UNKNOWN, licences
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +35,30 @@ def findings() -> dict[str, dict[str, str]]:
     assert report["healthy"] == all(check["status"] != "error" for check in checks.values())
     assert done.code == (0 if report["healthy"] else 1)
     return checks
+
+
+def test_licences_of_all_that_is_installed() -> None:
+    done = mien("doctor", "--licences", "--json")
+    assert (done.code, done.err) == (0, "")
+    found = {(one["kind"], one["name"]): one["licence"] for one in json.loads(done.out)["licences"]}
+    assert found["package", "mien"] == "MIT"
+    assert found["package", "av"] == "BSD-3-Clause"
+    assert found["package", "pillow"] == "MIT-CMU"
+    assert found["package", "certifi"] == "MPL-2.0", "what a package needs in turn"
+    assert {name for kind, name in found if kind == "network"} == {*models.shipped(), "mien (detector)"}
+    assert not [key for key, licence in found.items() if not licence or "\n" in licence]
+    shown = mien("doctor", "--licences").out
+    assert all(name in shown for _, name in found)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PyAV's wheels for other systems hold other libraries")
+def test_what_the_wheel_of_pyav_brings_along() -> None:
+    found = {one.name: one.licence for one in licences() if one.kind == "library"}
+    if not found:
+        pytest.skip("PyAV was built against the system's FFmpeg")
+    assert found["x264"] == found["x265"] == "GPL-2.0-or-later"
+    assert "under the GPL together with x264 and x265" in found["avcodec"]
+    assert not [name for name, licence in found.items() if licence == UNKNOWN]
 
 
 def install(site: Path, name: str, version: str, requires: tuple[str, ...] = ()) -> None:

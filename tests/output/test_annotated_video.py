@@ -112,6 +112,15 @@ def test_a_failed_run_leaves_what_was_there(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
 
 
+def test_without_the_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where PyAV was built without x264."""
+    monkeypatch.setattr("mien.output.video._ENCODER", "libx263")
+    with pytest.raises(OutputError, match="this build of FFmpeg has no libx263"):  # noqa: SIM117
+        with open_video(tmp_path / "film.mp4") as film:
+            film.write(numbered(0), 0.0)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write the film"), open_video(tmp_path / "file" / "out.mp4"):

@@ -76,3 +76,8 @@ def test_where_they_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write the episodes"):
         save_episodes(tmp_path / "file" / "e.vtt", "film.mp4", [])
+
+
+def test_no_source_is_a_formula(tmp_path: Path) -> None:
+    save_episodes(tmp_path / "episodes.csv", "=1+1.mp4", EPISODES)
+    assert "\r\n'=1+1.mp4," in (tmp_path / "episodes.csv").read_bytes().decode()

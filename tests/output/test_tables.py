@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from disks import make_read_only, small_disk
 
-from mien.columns import LANDMARK_COLUMNS
+from mien.columns import LANDMARK_COLUMNS, from_cell
 from mien.errors import InputError, MissingExtraError, OutputError
 from mien.faces import SCHEMA, Faces
 from mien.labels import LABELS
@@ -218,6 +218,23 @@ def test_a_disk_that_cannot_be_written(tmp_path: Path, kind: str) -> None:
         with pytest.raises(OutputError, match="read-only file system"), open_table(disk / f"faces.{kind}"):
             pass
         assert (disk / f"faces.{kind}").read_bytes() == b"older"
+
+
+def test_no_text_is_a_formula(tmp_path: Path) -> None:
+    """Whatever a file or a network is called; other kinds of tables keep the name as it is."""
+    names = ["=1+1.jpg", "+a", "-b.png", "@c", "\td", "'=e", "'f", "-", "plain.jpg", "a=b", ""]
+    for kind in KINDS:
+        with open_table(tmp_path / f"t.{kind}") as table, open_frames_table(tmp_path / f"f.{kind}") as frames:
+            for name in names:
+                table.write(some_faces(1, source=name, model=name))
+                frames.write(some_faces(1, source=name))
+    for first in ("t", "f"):
+        cells = [row["source"] or "" for row in read(tmp_path / f"{first}.csv")]
+        assert cells == ["'=1+1.jpg", "'+a", "'-b.png", "'@c", "'\td", "''=e", "''f", "-", "plain.jpg", "a=b", ""]
+        assert [from_cell(str(cell)) for cell in cells] == names
+    assert [row["source"] or "" for row in read(tmp_path / "t.jsonl")] == names
+    assert [row["source"] or "" for row in read(tmp_path / "t.parquet")] == names
+    assert read(tmp_path / "t.csv")[0]["model"] == "'=1+1.jpg"
 
 
 def test_two_writers_and_foreign_files_do_not_disturb_each_other(tmp_path: Path) -> None:

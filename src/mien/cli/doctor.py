@@ -17,6 +17,8 @@ from rich.text import Text
 
 from mien import __version__
 from mien.cli.console import err, out
+from mien.cli.formatting import printed
+from mien.cli.licences import licences
 from mien.errors import MienError, reason
 
 #: All install the same module `cv2`, and the last one wins, file by file.
@@ -46,11 +48,20 @@ def fetch() -> None:
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as one JSON object.")] = False,
+    show_licences: Annotated[
+        bool,
+        typer.Option(
+            "--licences", help="List the licences of all that is installed: packages, libraries of FFmpeg, networks."
+        ),
+    ] = False,
 ) -> None:
     """Look at versions, models, detector and cache, and say what to do where something is wrong.
 
     Exits with 1 when there is an error.
     """
+    if show_licences:
+        _print_licences(as_json)
+        return
     with err.status("looking"):
         checks = list(_checks())
     healthy = all(check.status != "error" for check in checks)
@@ -63,6 +74,17 @@ def doctor(
         out.print(table, highlight=False)
     if not healthy:
         raise typer.Exit(1)
+
+
+def _print_licences(as_json: bool) -> None:
+    found = licences()
+    if as_json:
+        print(json.dumps({"licences": [asdict(one) for one in found]}, indent=2))
+        return
+    table = Table("kind", "name", "version", "licence", box=None, header_style="bold", pad_edge=False)
+    for one in found:
+        table.add_row(one.kind, one.name, one.version, Text(one.licence, overflow="fold"))
+    printed(table)
 
 
 def _checks() -> Iterator[Check]:

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mien.columns import from_cell, to_cell
 from mien.errors import DataError, reason
 from mien.labels import FERPLUS_COLUMNS, LABELS, SPLITS, label_set
 from mien.labels import split as split_name
@@ -214,7 +215,9 @@ def _write(folder: Path, data: PreparedSet, progress: Callable[[int], object]) -
         for i in range(len(data)):
             label = data.label_names[data.labels[i]]
             votes = " ".join(map(str, data.votes[i])) if data.votes[i].any() else ""
-            writer.writerow((i, data.sources[i], data.splits[i], label, votes, data.hashes[i], data.flags[i]))
+            writer.writerow(
+                (i, to_cell(str(data.sources[i])), data.splits[i], label, votes, data.hashes[i], data.flags[i])
+            )
     about: dict[str, object] = {"format": FORMAT, "version": VERSION, "size": size, "images": len(data)}
     about["vote_columns"] = FERPLUS_COLUMNS
     if data.label_names != LABELS:
@@ -321,6 +324,6 @@ def _read_manifest(path: Path, count: int, label_names: tuple[str, ...]) -> Prep
         except (ValueError, KeyError, OverflowError):
             raise DataError(f"{path}: row {i} is damaged; prepare the set again") from None
     _, sources, splits, _, _, hashes, flags = zip(*rows, strict=True) if rows else [()] * len(COLUMNS)
-    text = [np.array(column, np.str_) for column in (splits, sources, hashes, flags)]
+    text = [np.array(column, np.str_) for column in (splits, [from_cell(cell) for cell in sources], hashes, flags)]
     images = np.empty((count, 0, 0), np.uint8)
     return PreparedSet(images, labels, votes, text[0], text[1], text[2], text[3], label_names)

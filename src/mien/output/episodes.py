@@ -9,6 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from mien.columns import to_cell
 from mien.errors import InputError, did_you_mean
 from mien.files import replacing
 from mien.tracking.episodes import Episode
@@ -64,7 +65,7 @@ def _csv(source: str, episodes: Sequence[Episode]) -> str:
     text = StringIO()
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
-    writer.writerows(_rows(source, episodes))
+    writer.writerows({**row, "source": to_cell(row["source"])} for row in _rows(source, episodes))
     return text.getvalue()
 
 

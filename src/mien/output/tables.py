@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mien.columns import polars_schema, table_columns
+from mien.columns import TEXT_COLUMNS, polars_schema, table_columns, to_cell
 from mien.errors import InputError, OutputError, did_you_mean, reason
 from mien.faces import SCHEMA, Faces, printable
 from mien.files import replacing
@@ -68,9 +68,10 @@ def open_table(
     seen, box and landmarks in pixels, the expression (`uncertain` where its probability is below `min_confidence`) and
     the probability of each; in films the smoothed one, then that of the frame alone, and how well the face can be read.
     What is not known is empty (null). A line of JSON has the same about its source, then the face as `Faces.rows`
-    gives it. A picture or frame without a face has no row: those are in the table of frames. Memory does not grow with
-    the number of rows. `provenance` goes into Parquet's metadata under the key `mien`, else into `NAME.json` beside the
-    table.
+    gives it. In CSV a text that a spreadsheet would take for a formula has an apostrophe before it, which
+    `mien.columns.from_cell` takes away. A picture or frame without a face has no row: those are in the table of frames.
+    Memory does not grow with the number of rows. `provenance` goes into Parquet's metadata under the key `mien`, else
+    into `NAME.json` beside the table.
 
     The file appears under its name when the block ends well; after an exception, what was there before is unchanged.
     When it cannot be written to its end, what could be is kept as `NAME.cut.ENDING`, which the error names.
@@ -163,7 +164,8 @@ def _csv(path: Path, names: tuple[str, ...], about: str) -> Iterator[Add]:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
-        yield writer.writerow
+        texts = [name for name in names if name in TEXT_COLUMNS]
+        yield lambda row: writer.writerow({**row, **{name: to_cell(row[name]) for name in texts}})
 
 
 @contextmanager

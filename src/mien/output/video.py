@@ -12,6 +12,7 @@ import av
 import av.error
 import cv2
 import numpy as np
+from av.codec.codec import UnknownCodecError
 from numpy.typing import NDArray
 
 from mien.errors import InputError, OutputError, reason
@@ -23,6 +24,7 @@ from mien.media.video import Film
 Original = str | Path | Callable[[], Film]
 """The film that was annotated: its file, or what opens it."""
 
+_ENCODER = "libx264"
 _CODED = {"crf": "20", "preset": "veryfast", "bf": "0"}
 """Without B-frames, whose order confuses how long an MP4 of varying frame rate says it lasts."""
 _COPIED = {"aac", "mp3", "mp3float", "ac3", "eac3", "alac", "flac", "opus", "libopus"}
@@ -112,7 +114,10 @@ class VideoWriter:
         options = _READABLE if readable else {}
         self._out = self._stack.enter_context(av.open(f"file:{self._part}", "w", format="mp4", options=options))
         height, width = image.shape[:2]
-        self._video = self._out.add_stream("libx264", rate=rate, options=_CODED)
+        try:
+            self._video = self._out.add_stream(_ENCODER, rate=rate, options=_CODED)
+        except UnknownCodecError:
+            raise OSError(f"this build of FFmpeg has no {_ENCODER}") from None
         self._video.width, self._video.height = width + width % 2, height + height % 2
         self._video.pix_fmt = "yuv420p"
         self._video.time_base = self._video.codec_context.time_base = self._time_base
