@@ -20,6 +20,9 @@ ROOT = Path(__file__).parents[1]
 LIMIT = 60.0
 """Seconds that a command may take, some hundred times what it needs."""
 
+START = 600.0
+"""Seconds that the process that forks may take to be ready, to fork and to bury; only ever used up on busy machines."""
+
 Deed = Literal["count", "full", "once", "kill"]
 DEEDS: dict[Deed, int] = {"count": 0, "full": 1, "once": 2, "kill": 3}
 
@@ -53,7 +56,8 @@ class Child:
 
     def __init__(self, scratch: Path, shim: Path | None = None) -> None:
         self._scratch, self._shim = scratch, shim
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._come = b""  # of answers that have not been read; never left to a file's buffer, which select cannot see
         scratch.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> Self:
@@ -64,7 +68,7 @@ class Child:
             self._process.kill()
             self._process.wait()
 
-    def _started(self) -> subprocess.Popen[str]:
+    def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             paths = [str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
             environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), **_PLAIN}
@@ -74,22 +78,26 @@ class Child:
                 [sys.executable, "-m", "abuse.child"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                text=True,
-                bufsize=1,
+                bufsize=0,
                 env=environment,
             )
-            self._heard(300)
+            if self._heard(START) is None:
+                raise RuntimeError(f"the process that forks is not ready within {START:g} s")
         return self._process
 
     def _heard(self, seconds: float) -> dict[str, Any] | None:
         """The next answer, or None when none comes in time."""
         assert self._process is not None
         assert self._process.stdout is not None
-        if not select.select([self._process.stdout], [], [], seconds)[0]:
-            return None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the process that forks has ended with {self._process.wait()}")
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self._come:
+            if not select.select([self._process.stdout], [], [], max(deadline - time.monotonic(), 0))[0]:
+                return None
+            part = os.read(self._process.stdout.fileno(), 65536)
+            if not part:
+                raise RuntimeError(f"the process that forks has ended with {self._process.wait()}")
+            self._come += part
+        line, _, self._come = self._come.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -130,8 +138,8 @@ class Child:
             "under": str(under or folder),
         }
         began = time.monotonic()
-        process.stdin.write(json.dumps(order) + "\n")
-        first = self._heard(30)
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        first = self._heard(START)
         assert first is not None
         number = int(first["process"])
         timers = []
@@ -145,7 +153,7 @@ class Child:
         hung = answer is None
         if answer is None:
             _signal(number, signal.SIGKILL)
-            answer = self._heard(30)
+            answer = self._heard(START)
             assert answer is not None
         for timer in timers:
             timer.cancel()

@@ -37,9 +37,13 @@ Parse = Callable[[bytes], object]
 
 @cache
 def _place() -> Path:
-    """In memory where the system has such a folder."""
-    memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="mien-fuzz-", dir=memory if memory.is_dir() else None))
+    """A folder for the files that are parsed; the process that starts the fuzzers has it removed."""
+    return Path(tempfile.mkdtemp(prefix="mien-fuzz-"))
+
+
+def _memory() -> str | None:
+    """A folder in memory, where the system has one."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 def _file(name: str, content: bytes) -> Path:
@@ -364,7 +368,7 @@ def main() -> None:
     if args.report:
         _fuzz(wanted[0], args.seconds, args.report)
     about, console, rows = provenance(), Console(), []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="mien-fuzz-", dir=_memory()) as folder:
         report = Path(folder) / "found"
         report.touch()
         for name in wanted:
@@ -385,7 +389,7 @@ def main() -> None:
                 stderr=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 text=True,
-                env={**os.environ, "PYTHONPATH": paths},
+                env={**os.environ, "PYTHONPATH": paths, "TMPDIR": folder},
                 errors="replace",
             )
             runs = re.findall(r"number_of_executed_units: (\d+)", done.stderr)
