@@ -296,7 +296,9 @@ def _parameters(command: str) -> list[_Parameter]:
 
     found, words = app, command.split()
     for word in words[:-1]:
-        (found,) = (group.typer_instance for group in found.registered_groups if group.name == word)  # type: ignore[misc]
+        (found,) = (
+            group.typer_instance for group in found.registered_groups if group.name == word and group.typer_instance
+        )
     callbacks = {
         info.name or str(info.callback.__name__): info.callback for info in found.registered_commands if info.callback
     }
