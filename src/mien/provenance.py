@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def provenance() -> dict[str, Any]:
     """Version, commit (None outside a checkout; `-dirty` when files differ), machine, date and command."""
     return {
         "mien": __version__,
-        "commit": _commit(),
+        "commit": commit(),
         "machine": machine(),
         "python": platform.python_version(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -41,7 +42,9 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {platform.system()}"
 
 
-def _commit() -> str | None:
+@cache
+def commit() -> str | None:
+    """The checkout's, when this process first asked; None outside one."""
     folder = Path(__file__).resolve().parent
     git = ["git", "-C", str(folder)]
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from mien.provenance import commit
 from mien.serve.sandbox import lock_in
 from mien.vision.fetch import home
 
@@ -61,6 +62,7 @@ def _watch_server() -> None:
 def main() -> None:
     task, order = sys.argv[1], json.loads(sys.argv[2])
     limit(order["memory"], order["cpu_seconds"])
+    commit()  # asks git, which cannot be run afterwards
     lock_in(Path.cwd(), _needed(order))
     Thread(target=_watch_server, daemon=True).start()
     sys.argv = ["mien", "serve"]  # what tables say they were made by, without this machine's paths
