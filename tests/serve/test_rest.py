@@ -117,6 +117,14 @@ def test_a_recording_as_captions(server: Server, frames: list[dict[str, Any]]) -
         assert answer.text.count("happy") == 2
 
 
+def test_what_is_wrong_with_a_long_recording_is_said_once(server: Server) -> None:
+    with server.client() as client:
+        answer = client.post("/v1/recordings", json={"frames": [{}] * 100_000})
+    assert answer.status_code == 422
+    assert len(answer.json()["detail"]) < 300
+    assert "99999" not in answer.text
+
+
 def test_recordings_without_smoothing_and_without_anybody(server: Server, frames: list[dict[str, Any]]) -> None:
     plain = recording(frames)
     for frame in plain["frames"]:

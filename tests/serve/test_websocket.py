@@ -194,6 +194,19 @@ def test_too_large_a_message(analyzer: Analyzer) -> None:
         assert closed.value.rcvd.code == 1009
 
 
+def test_text_that_is_none(analyzer: Analyzer, caplog: pytest.LogCaptureFixture) -> None:
+    """The standard asks for the code; the log is no place for a client's fault."""
+    with serving(analyzer) as server, server.viewer() as viewer:
+        heard(viewer)
+        with viewer.send_context():
+            viewer.protocol.send_text(b"\xff\xfe\xfd")
+        with pytest.raises(ConnectionClosed) as closed:
+            viewer.recv(60)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1007
+    assert "Traceback" not in caplog.text
+
+
 def test_too_many_messages(analyzer: Analyzer) -> None:
     with serving(analyzer, frames_per_second=0.01) as server, server.viewer() as viewer:
         heard(viewer)

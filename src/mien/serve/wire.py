@@ -7,7 +7,7 @@ from types import GenericAlias
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue, create_model, model_validator
 
 from mien.faces import SCHEMA, Faces
 from mien.labels import LABELS
@@ -136,7 +136,7 @@ class Recording(BaseModel):
 
     schema_version: SchemaVersion = 1
     name: str = Field("recording", max_length=200)
-    frames: list[RecordedFrame] = Field(max_length=500_000)
+    frames: Annotated[list[RecordedFrame], FailFast()] = Field(max_length=500_000)
 
 
 @cache
@@ -145,7 +145,7 @@ def recordings(labels: tuple[str, ...]) -> type[Recording]:
     if labels == LABELS:
         return Recording
     frame = create_model("RecordedFrame", __base__=RecordedFrame, faces=_tracked_faces(labels))
-    frames: Any = GenericAlias(list, frame)
+    frames: Any = Annotated[GenericAlias(list, frame), FailFast()]
     return create_model("Recording", __base__=Recording, frames=(frames, Field(max_length=500_000)))
 
 
