@@ -296,9 +296,10 @@ def _parameters(command: str) -> list[_Parameter]:
 
     found, words = app, command.split()
     for word in words[:-1]:
-        (found,) = (
-            group.typer_instance for group in found.registered_groups if group.name == word and group.typer_instance
-        )
+        groups = {group.name: group.typer_instance for group in found.registered_groups}
+        inner = groups[word]
+        assert inner is not None
+        found = inner
     callbacks = {
         info.name or str(info.callback.__name__): info.callback for info in found.registered_commands if info.callback
     }
@@ -308,7 +309,9 @@ def _parameters(command: str) -> list[_Parameter]:
             continue
         kinds = [kind for kind in (bool, int, float, Path, str) if kind in _within(get_args(hint)[0])]
         (about,) = (extra for extra in get_args(hint) if isinstance(extra, OptionInfo | ArgumentInfo))
-        flags = [text.partition("/")[0] for text in about.param_decls or () if text.startswith("--")]
+        # Within Annotated, typer takes the first name for the default.
+        names = [text for text in (about.default, *(about.param_decls or ())) if isinstance(text, str)]
+        flags = [text.partition("/")[0] for text in names if text.startswith("--")]
         flag = "" if isinstance(about, ArgumentInfo) else (flags or [f"--{name.replace('_', '-')}"])[0]
         parameters.append(_Parameter(name, flag, kinds[0]))
     return parameters
