@@ -196,7 +196,7 @@ class Viewer:
         slots, metrics = self._service.slots, self._service.metrics
         while True:
             await self._filled.wait()
-            async with slots.free:
+            async with slots.turn(self.client):
                 self._filled.clear()
                 frame, self._slot = self._slot, None
                 if frame is None:

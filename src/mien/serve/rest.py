@@ -77,7 +77,7 @@ async def analyze(
             return Response(drawn.getvalue(), media_type="image/png")
 
         pixels = await asyncio.to_thread(measure, content, name, PICTURES, settings.picture_pixels)
-        async with service.slots.turn(large=pixels > settings.frame_pixels):
+        async with service.slots.turn(client_of(request), large=pixels > settings.frame_pixels):
             return await service.slots.run(work)
 
 
