@@ -103,7 +103,7 @@ _UNREAD = {
     "DDS": ".dds",
     "IM": ".im",
 }
-"""What Pillow can write, and mien does not read."""
+"""What Pillow can write, and mien does not read as a picture; some FFmpeg takes for a film of one frame."""
 
 
 def _formats() -> Iterator[Trial]:
@@ -159,7 +159,7 @@ def _formats() -> Iterator[Trial]:
 
         yield picture(f"animated-{kind}", f"a{_FILES[kind][0]}", frames, "well", True)
     for kind, ending in _UNREAD.items():
-        yield picture(f"unread-{kind}", f"a{ending}", lambda b, k=kind: saved(k, _photo()), "refused")
+        yield picture(f"unread-{kind}", f"a{ending}", lambda b, k=kind: saved(k, _photo()), "either")
     for depth, top in ((1, 1), (2, 3), (16, 1000), (16, 65535), (8, 100)):
         yield picture(f"ppm-largest-{depth}-{top}", "a.pgm", lambda b, d=depth, t=top: _pgm(d, t), "well")
 
