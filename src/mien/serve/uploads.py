@@ -54,7 +54,7 @@ class Arrival:
 
     @property
     def order(self) -> tuple[bool, float, float]:
-        """Who gives way first: the slowest, or the oldest of those of which a second says nothing yet."""
+        """Who gives way first: the slowest; last those of which a second says nothing yet."""
         return time.monotonic() - self.began < 1, self.rate, self.began
 
     @property
@@ -134,19 +134,17 @@ async def take(
 ) -> str:
     """Hand what is uploaded to `write`, in pieces and in a thread, and give the file's name as the client calls it.
 
-    It holds one place of `arrivals`, or with `keep` a place a byte. Raises Refused: 413 when it is more than `limit`
+    It holds one place of `arrivals` from its first byte on, or with `keep` a place a byte. Raises Refused: 413 when it is more than `limit`
     bytes, 422 for a form without `file`, 400 for a broken form, 408 when it comes too slowly, 503 when it is the
     slowest of too many.
     """
     try:
         with arrivals.arrival(client_of(request)) as arrival:
-            if not keep:
-                arrivals.hold(arrival, 1)
 
             def count(chunk: bytes) -> None:
                 arrival.received += len(chunk)
-                if keep:
-                    arrivals.hold(arrival, len(chunk))
+                if keep or not arrival.room:
+                    arrivals.hold(arrival, len(chunk) if keep else 1)
 
             return await _take(request, write, limit, arrival, count)
     except Refused as refused:
