@@ -118,8 +118,9 @@ def reading(name: str, file: str, make: Make, expected: Expected = "either", fra
         seen = ended.out.count('"schema"')
         if not found and frames is not None and not ended.code and seen != frames:
             found = [Fault("wrong exit", f"exit code 0, but {seen} of {frames} frames")]
-        if not found:
-            found = judged(bench.mien("predict", path, *_OUTPUTS[turn]), expected)
+        if not found:  # where a part of it is asked for, a short film may have none
+            short = frames is not None and frames < COUNT
+            found = judged(bench.mien("predict", path, *_OUTPUTS[turn]), "either" if short else expected)
         return found
 
     return Trial(name, attempt)
@@ -184,6 +185,10 @@ _CODECS = (
 )
 
 
+_DOUBTFUL = {("rawvideo", ".mov"), ("apng", ".apng")}
+"""FFmpeg itself cannot read the one again; the other is a picture, and has no timeline."""
+
+
 def _codecs() -> Iterator[Trial]:
     for codec, endings, formats in _CODECS:
         for ending in endings.split():
@@ -192,7 +197,7 @@ def _codecs() -> Iterator[Trial]:
                     f"codec-{codec}-{pixels}{ending}",
                     f"a{ending}",
                     lambda b, p, c=codec, x=pixels: film(p, codec=c, pixels=x),
-                    "well",
+                    "either" if (codec, ending) in _DOUBTFUL else "well",
                 )
 
 

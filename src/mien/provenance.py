@@ -23,8 +23,13 @@ def provenance() -> dict[str, Any]:
         "machine": machine(),
         "python": platform.python_version(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join([_program(), *sys.argv[1:]]),
+        "command": printable(shlex.join([_program(), *sys.argv[1:]])),
     }
+
+
+def printable(text: str) -> str:
+    """The same with escapes for what is no text: names of files may hold any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _program() -> str:

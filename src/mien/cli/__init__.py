@@ -12,7 +12,7 @@ import typer
 from mien import __version__
 from mien.cli import data, doctor, evaluate, explain, live, predict, report, serve, train
 from mien.cli.console import complain
-from mien.errors import MienError
+from mien.errors import MienError, reason
 
 app = typer.Typer(
     name="mien",
@@ -55,6 +55,12 @@ def main() -> None:
         app()
     except MienError as error:
         complain(str(error))
+        sys.exit(1)
+    except OSError as error:  # a path that the system refuses, wherever it was first touched
+        if error.filename is None:
+            raise
+        named = str(error.filename)
+        complain(f"cannot use {named if len(named) <= 200 else named[:200] + '...'}: {reason(error)}")
         sys.exit(1)
     except KeyboardInterrupt:
         complain("interrupted")

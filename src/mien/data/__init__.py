@@ -67,7 +67,7 @@ def prepare(
     cropper = Cropper(
         size, faces,
         lambda: load_detector(detector, Path(detector_weights) if detector_weights else None, threads=1),
-        place.with_name(f".{place.name}.faces"),
+        place.parent / f".{place.name}.faces",
     )  # fmt: skip
     result = read_and_split(
         paths, votes=Path(votes) if votes else None, cropper=cropper, seed=seed, shares=shares, group=group,

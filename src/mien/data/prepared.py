@@ -147,7 +147,7 @@ def save(
     folder = folder.resolve()
     check_target(folder)
     replaced = _replaced(folder)
-    working = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+    working = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.part"
     try:
         if _present(folder) == replaced:  # an earlier run was killed between the two renames below
             if folder.exists():
@@ -176,7 +176,7 @@ def save(
 
 def _replaced(folder: Path) -> Path:
     """Where the older set is while a new one takes its place."""
-    return folder.with_name(f".{folder.name}.replaced")
+    return folder.parent / f".{folder.name}.replaced"
 
 
 def _present(folder: Path) -> Path:

@@ -147,6 +147,10 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
 def is_image(path: Path) -> bool:
     """Whether a file's first bytes are those of a picture that can be read."""
     try:
+        if (
+            path.is_file() and not path.stat().st_size
+        ):  # as files of /proc say, which may keep a reader waiting for ever
+            return False
         with _quiet(), Image.open(path, formats=FORMATS):
             return True
     except Exception:  # noqa: BLE001 - whatever is wrong with it, it is no picture of ours

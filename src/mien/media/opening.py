@@ -167,6 +167,8 @@ def open_film(source: Source, follow_playlists: bool = False) -> Film:
             raise InputError(f"{source.path} is no regular file; name an image, a film, a camera or a URL")
         with source.path.open("rb"):
             pass
+        if not source.path.stat().st_size:  # as files of /proc say, which may keep a reader waiting for ever
+            raise InputError(f"{source.path} is empty (0 bytes)")
     except OSError as error:
         raise unreachable(source.path, error) from None
     return Film(source.name, f"file:{source.path}", follow_playlists=follow_playlists)

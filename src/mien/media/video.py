@@ -103,7 +103,7 @@ class Film:
 
     def _duration(self) -> float | None:
         length, start = self._container.duration or 0, self._container.start_time or 0
-        if self._format.startswith("matroska") and 0 < start < length:
+        if self._format.startswith(("matroska", "nut")) and 0 < start < length:
             length -= start  # some writers count from 0 and others from the first frame: never promise too much
         return length / av.time_base if length > 0 else None
 

@@ -134,9 +134,9 @@ async def take(
 ) -> str:
     """Hand what is uploaded to `write`, in pieces and in a thread, and give the file's name as the client calls it.
 
-    It holds one place of `arrivals` from its first byte on, or with `keep` a place a byte. Raises Refused: 413 when it is more than `limit`
-    bytes, 422 for a form without `file`, 400 for a broken form, 408 when it comes too slowly, 503 when it is the
-    slowest of too many.
+    It holds one place of `arrivals` from its first byte on, or with `keep` a place a byte. Raises Refused: 413 when it
+    is more than `limit` bytes, 422 for a form without `file`, 400 for a broken form, 408 when it comes too slowly, 503
+    when it is the slowest of too many.
     """
     try:
         with arrivals.arrival(client_of(request)) as arrival:

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from mien.errors import RecipeError
+from mien.errors import DataError, RecipeError
+from mien.provenance import printable
 from mien.training.detector.task import DetectorTask
 from mien.training.device import keep_freed_memory
 from mien.training.distributed import World, process_group
@@ -28,6 +29,10 @@ from mien.training.task import Task
 Progress = Callable[[int, int, int, Epoch | None], object]
 """Called every few steps with (epoch from 1, images done in it, images in it, None), and with the epoch's line
 in place of None once it is complete and saved."""
+
+
+_MOST_THREADS = 256
+"""More than any machine's network of this size can use, and fewer than systems refuse to start."""
 
 
 def fit(
@@ -46,8 +51,10 @@ def fit(
     Returns the epochs' lines, also when a resumed run was finished already. Raises DataError or RecipeError
     when the folder holds another run, the data cannot be learned from, or the loss stops being finite.
     """
+    if printable(str(run_folder)) != str(run_folder):
+        raise DataError(f"{printable(str(run_folder))} is no text, which TensorBoard asks of a folder; choose another")
     if threads:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(min(threads, _MOST_THREADS))
     keep_freed_memory()
     with process_group(device) as world:
         deadline = time.monotonic() + minutes * 60

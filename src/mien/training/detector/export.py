@@ -18,6 +18,7 @@ from mien.data import photographs
 from mien.data.photographs import Photograph
 from mien.errors import DataError, ModelError
 from mien.models import DetectorCard, DetectorModel
+from mien.provenance import printable
 from mien.training.detector.assignment import Cells
 from mien.training.detector.net import STD, DetectorNet, normalised
 from mien.training.detector.precision import Result, score_at_false_alarms
@@ -87,7 +88,7 @@ def export_detector(
     tell("comparing it with torch")
     difference = prove_parity(net, weights, held_out[:_PARITY_PICTURES])
     card = DetectorCard(
-        name=name,
+        name=printable(name),
         about=plan.about,
         min_score=_SEARCHED,
         sha256=hashlib.sha256(weights).hexdigest(),
