@@ -11,6 +11,7 @@ import pytest
 from command import mien
 
 from mien.errors import reason
+from mien.provenance import provenance
 
 
 @pytest.mark.parametrize(
@@ -49,3 +50,28 @@ def test_a_damaged_archive_is_told_without_the_systems_numbers(tmp_path: Path) -
     (sentence,) = mien("data", "prepare", tmp_path / "a.csv.gz", "--out", tmp_path / "set").errors
     assert "cannot be read or is cut short: compressed file ended" in sentence
     assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", __file__, "--detector-weights", "a" * 5000),
+        ("predict", __file__, "--table", "a" * 5000 + ".csv"),
+        ("export", "a" * 5000, "--data", "set"),
+        ("report", "{loop}"),
+        ("evaluate", "base", "--data", "/"),
+        ("data", "audit", "/"),
+    ],
+)
+def test_a_path_that_the_system_refuses(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    (loop := tmp_path / "loop").symlink_to(loop)
+    done = mien(*(word.format(loop=loop) for word in arguments))
+    assert done.code == 1
+    assert len(done.errors) == 1
+    assert "Traceback" not in done.err
+
+
+def test_a_command_line_that_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of files may hold any bytes; what tells of them is JSON."""
+    monkeypatch.setattr("sys.argv", ["mien", "predict", os.fsdecode(b"a\xff.jpg")])
+    assert provenance()["command"].encode().decode() == r"mien predict 'a\udcff.jpg'"

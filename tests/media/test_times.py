@@ -39,7 +39,7 @@ def test_from_a_start_on(tmp_path: Path, ending: str) -> None:
     assert numbers == [frame.index for frame in frames] == list(range(90, 105))
 
 
-@pytest.mark.parametrize("ending", ["mkv", "flv", "ts", "asf", "mp4"])
+@pytest.mark.parametrize("ending", ["mkv", "flv", "ts", "asf", "mp4", "nut"])
 def test_a_film_that_begins_late_is_whole(tmp_path: Path, ending: str) -> None:
     path = make_film(tmp_path / f"film.{ending}", times=[4000 + i * NTSC for i in range(60)], count=60)
     frames = read(path, start=1)
