@@ -59,6 +59,7 @@ def test_a_damaged_archive_is_told_without_the_systems_numbers(tmp_path: Path) -
         ("predict", __file__, "--table", "a" * 5000 + ".csv"),
         ("export", "a" * 5000, "--data", "set"),
         ("report", "{loop}"),
+        ("data", "recrop", "{loop}", "--out", "{loop}"),
         ("evaluate", "base", "--data", "/"),
         ("data", "audit", "/"),
     ],

@@ -25,6 +25,7 @@ from mien.training.device import find_device, predict_logits
 from mien.training.expression.data import doubled
 from mien.training.expression.net import build, normalise, to_input
 from mien.training.fit import fit
+from mien.training.plots import TensorBoard
 from mien.training.recipe import Recipe
 from mien.training.run_folder import RunFolder, best
 from mien.training.start import start
@@ -64,6 +65,18 @@ def test_the_run_folder_tells_all(run: RunFolder, data: Path) -> None:
     assert run.curves.read_bytes().startswith(b"\x89PNG")
     assert any(run.tensorboard.iterdir())
     assert not list(run.path.glob("*.part"))
+
+
+def test_tensorboard_reads_the_run(run: RunFolder, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(run.tensorboard)).Reload()
+    told = [(event.step, event.value) for event in board.Scalars("loss/validation")]
+    assert told == [(line.epoch, pytest.approx(line.validation_loss, rel=1e-5)) for line in run.history()]
+    (tmp_path / "file").touch()
+    blocked = TensorBoard(tmp_path / "file")  # training goes on without it
+    blocked.log(run.history()[0])
+    blocked.close()
 
 
 def test_best_weights_are_those_of_the_best_epoch(run: RunFolder) -> None:

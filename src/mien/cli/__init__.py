@@ -62,6 +62,11 @@ def main() -> None:
         named = str(error.filename)
         complain(f"cannot use {named if len(named) <= 200 else named[:200] + '...'}: {reason(error)}")
         sys.exit(1)
+    except RuntimeError as error:  # as pathlib calls a circle of links before Python 3.13
+        if not str(error).startswith("Symlink loop"):
+            raise
+        complain(f"cannot use a path: {str(error)[0].lower()}{str(error)[1:]}")
+        sys.exit(1)
     except KeyboardInterrupt:
         complain("interrupted")
         sys.exit(130)

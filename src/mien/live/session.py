@@ -144,16 +144,22 @@ class Live(Closing):
                 self._problem = error
                 self._news.notify_all()
         finally:
-            self._over = True
+            with self._news:
+                self._over = True
+                self._news.notify_all()
             self._finish_recording()
 
     def wait(self, last: View | None = None, timeout: float = 0.0) -> View | None:
-        """The newest view if it is not `last`; waits for one up to `timeout` seconds, and then gives None.
+        """The newest view if it is not `last`; waits for one up to `timeout` seconds, or until the source ends, and
+        then gives None.
 
         Raises InputError, after all views, for what went wrong with the source.
         """
         with self._news:
-            self._news.wait_for(lambda: self._view is not last or self._problem is not None, timeout)
+            over = self._over
+            self._news.wait_for(
+                lambda: self._view is not last or self._problem is not None or self._over is not over, timeout
+            )
             if self._view is not last:
                 return self._view
             if self._problem is not None:

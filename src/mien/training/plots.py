@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
+from contextlib import suppress
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, BinaryIO
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,26 +18,22 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from mien.files import replacing
 from mien.training.run_folder import Epoch, best
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
 TRAINING, VALIDATION, INK, FAINT = "#e07b39", "#2563a8", "#22262b", "#9aa3ad"
 
 
 class TensorBoard:
     """The lines of metrics.csv as TensorBoard scalars; does nothing without a folder, or where tensorboard
-    is not installed."""
+    is not installed. Where it cannot be written, training goes on without it."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._writer: SummaryWriter | None = None
+        self._file: BinaryIO | None = None
         if folder and find_spec("tensorboard"):
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(folder))
+            with suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
+                self._file = (folder / f"events.out.tfevents.{time.time():.0f}.mien.{os.getpid()}").open("wb")
+            self._write(file_version="brain.Event:2")
 
     def log(self, line: Epoch) -> None:
-        if self._writer is None:
-            return
         scalars = {
             "accuracy/training": line.train_accuracy,
             "accuracy/validation": line.validation_accuracy,
@@ -43,13 +42,27 @@ class TensorBoard:
             "learning rate": line.lr,
             "images per second": line.images_per_second,
         }
-        for tag, value in scalars.items():
-            self._writer.add_scalar(tag, value, line.epoch)
-        self._writer.flush()
+        values = [{"tag": tag, "simple_value": value} for tag, value in scalars.items()]
+        self._write(step=line.epoch, summary={"value": values})
+
+    def _write(self, **content: Any) -> None:
+        """One event, at once: tensorboard's own writer has a thread, whose faults nobody could catch."""
+        if self._file is None:
+            return
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        try:
+            RecordWriter(self._file).write(Event(wall_time=time.time(), **content).SerializeToString())
+            self._file.flush()
+        except OSError:
+            self.close()
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
 
 
 def draw_curves(history: list[Epoch], path: Path, title: str, measures: tuple[str, str]) -> None:
