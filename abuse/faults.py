@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from abuse.trial import Bench, Fault, Trial, judged
-from abuse.writers import Scene, Stage, digest
+from abuse.writers import Scene, Stage, digest, gone_on
 
 _MOST = 60
 """Failing writes of one command; where it writes more often, they are spread."""
@@ -36,5 +36,5 @@ def _attempt(bench: Bench, scene: Scene, at: int, deed: str) -> list[Fault]:
     if digest(bench.folder / "inputs") != inputs:
         found.append(Fault("lost data", "what was only to be read has changed"))
     if scene.writer.again and not found:
-        found += judged(bench.mien(*scene.writer.again), "well", "going on afterwards")
+        found += judged(gone_on(bench, scene.writer), "well", "going on afterwards")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from abuse.trial import Bench, Fault, Trial, judged
-from abuse.writers import Scene, Stage, digest
+from abuse.writers import Scene, Stage, digest, gone_on
 
 MOMENTS = 6
 """By the clock, of each command; and so many writes."""
@@ -49,7 +49,7 @@ def _attempt(bench: Bench, scene: Scene, **how: object) -> list[Fault]:
         found.append(Fault("lost data", "what was only to be read has changed"))
     # Whatever was left must not stand in the way of the next run.
     if not found:
-        found += judged(bench.mien(*(scene.writer.again or scene.writer.words)), "well", f"once more, {about}")
+        found += judged(gone_on(bench, scene.writer), "well", f"once more, {about}")
         found += [
             Fault("lost data", f"{sentence} (once more, {about})") for sentence in scene.lost(bench.folder, done=True)
         ]

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from abuse.children import Child, Ended
-from abuse.trial import photograph
+from abuse.trial import Bench, photograph
 from mien.labels import LABELS
 
 _RECIPE = """
@@ -32,6 +32,16 @@ epochs = 2
 warmup_epochs = 0
 batch_size = 16
 """
+
+
+def gone_on(bench: Bench, writer: Writer) -> Ended:
+    """The command that goes on, or the same once more; a run that never got as far as its recipe is begun anew, as the
+    sentence asks."""
+    words = writer.again or writer.words
+    ended = bench.mien(*words)
+    if ended.code and "--resume" in words and "holds no run" in ended.err:
+        ended = bench.mien(*(word for word in words if word != "--resume"))
+    return ended
 
 
 @dataclass(frozen=True)
