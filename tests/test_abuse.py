@@ -37,6 +37,7 @@ def campaign() -> Iterator[Campaign]:
         ("options", "data-audit", 10),
         ("faults", "table-csv", 4),
         ("faults", "save-film", 16),
+        ("faults", "everything-full-7", 1),
         ("kills", "table-parquet", 4),
         ("kills", "audit", 6),
         ("clients", "check-hosts", 1),

@@ -38,7 +38,7 @@ class Outputs:
         """Leave what was there before as it is."""
         stacks, self._stacks = self._stacks, []
         for stack, _ in stacks:
-            with suppress(_GivenUp), stack:
+            with suppress(_GivenUp, MienError), stack:  # on a full disk even that may fail, and others come after
                 raise _GivenUp
 
     def close(self) -> None:
