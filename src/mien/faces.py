@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mien.columns import LANDMARK_COLUMNS, table_columns, to_pandas, to_polars
 from mien.errors import InputError
+from mien.files import printable
 from mien.labels import LABELS, UNCERTAIN
 
 if TYPE_CHECKING:
@@ -322,11 +323,6 @@ class Faces:
         from mien.drawing.notebook import faces_html
 
         return faces_html(self)
-
-
-def printable(name: str) -> str:
-    """A file name need not be text; its stray bytes become escapes."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _rounded(values: NDArray[np.float32], digits: int) -> list[float]:

@@ -43,7 +43,7 @@ def replacing(path: Path, what: str, *, salvage: bool = False) -> Iterator[Path]
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
         part = _reserved(path)
-        with _locked(part):
+        with _held(part):
             yield part
         if part.exists():
             part.replace(path)
@@ -56,6 +56,11 @@ def replacing(path: Path, what: str, *, salvage: bool = False) -> Iterator[Path]
         if part is not None:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
+
+
+def printable(name: str | Path) -> str:
+    """A file name need not be text; its stray bytes become escapes."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 def check_named(path: Path, what: str) -> None:
@@ -76,23 +81,29 @@ def _reserved(path: Path) -> Path:
             return part
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Whether nobody else holds this file, which is held until the block ends, however the process ends. Windows has no
-    such locks: there it is False."""
+def hold(path: Path, how: int = os.O_RDWR) -> int | None:
+    """A descriptor, opened as `how` says, that holds a file or folder for as long as it is open, however the process
+    ends; None where somebody else holds it, or the file system or Windows has no such locks."""
     if sys.platform == "win32":
-        yield False
-        return
-    file = os.open(path, os.O_RDWR)
+        return None
+    descriptor = os.open(path, how)
     try:
-        free = True
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # it is held, or the file system has no locks
-            free = False
-        yield free
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[bool]:
+    """Whether nobody else holds this file, which is held until the block ends."""
+    descriptor = hold(path)
+    try:
+        yield descriptor is not None
     finally:
-        os.close(file)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _sweep(folder: Path) -> None:
@@ -108,7 +119,7 @@ def _sweep(folder: Path) -> None:
         with suppress(OSError):
             if time.time() - part.stat().st_mtime < _LEFT:
                 continue
-            with _locked(part) as free:
+            with _held(part) as free:
                 if free:
                     for batches in folder.glob(f"{glob.escape(part.name)}?*"):  # of a Parquet table
                         shutil.rmtree(batches)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mien import __version__
+from mien.files import printable
 
 
 def provenance() -> dict[str, Any]:
@@ -25,11 +26,6 @@ def provenance() -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": printable(shlex.join([_program(), *sys.argv[1:]])),
     }
-
-
-def printable(text: str) -> str:
-    """The same with escapes for what is no text: names of files may hold any bytes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _program() -> str:

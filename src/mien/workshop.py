@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from warnings import warn
 
 from mien.errors import DataError, MienError, MissingExtraError, ModelError, RecipeError, did_you_mean
+from mien.files import printable
 
 if TYPE_CHECKING:
     from mien.evaluation.detection.scores import DetectionReport
@@ -256,7 +257,7 @@ def export(
     if detects and (len(folders) > 1 or int8 or balance or adjust):
         raise ModelError("a detector is exported from one run, in float32, and has no labels to balance or adjust")
     name = name or (Path(out).stem if out else "detector" if detects else plan.name)
-    target = Path(out) if out else folders[0] / f"{name}.onnx"
+    target, name = Path(out) if out else folders[0] / f"{name}.onnx", printable(name)
 
     def tell(stage: str) -> None:
         progress(stage, 0, None)

@@ -84,35 +84,32 @@ def test_who_sends_no_request_is_shown_out(analyzer: Analyzer, beginning: bytes)
         assert alive(server)
 
 
+def shown_out(crowd: Hostile, trickle: bytes) -> None:
+    """All of it, although it goes on sending."""
+    deadline = time.monotonic() + PATIENCE
+    while crowd.closed() < len(crowd.sockets):
+        assert time.monotonic() < deadline
+        crowd.send(trickle)
+        time.sleep(0.1)
+
+
 def test_a_head_that_trickles(analyzer: Analyzer) -> None:
     """A byte now and then buys no time: what counts is when the head is whole."""
     with serving(analyzer, patience=1.0) as server, hostile(server, 3, b"GET /v1/health HTTP/1.1\r\nX: ") as crowd:
-        deadline = time.monotonic() + PATIENCE
-        while crowd.closed() < 3:
-            assert time.monotonic() < deadline
-            crowd.send(b"x")
-            time.sleep(0.1)
+        shown_out(crowd, b"x")
 
 
 def test_a_head_that_trickles_on_a_used_connection(analyzer: Analyzer) -> None:
     whole = b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with serving(analyzer, patience=1.0) as server, hostile(server, 3, whole) as crowd:
-        deadline = time.monotonic() + PATIENCE
-        while crowd.closed() < 3:
-            assert time.monotonic() < deadline
-            crowd.send(b"G")
-            time.sleep(0.1)
+        shown_out(crowd, b"G")
 
 
 def test_a_body_that_nobody_asked_for_trickles(analyzer: Analyzer) -> None:
     """The answer has been given, and the rest of the request does not come to an end."""
     head = b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
     with serving(analyzer, patience=1.0) as server, hostile(server, 3, head) as crowd:
-        deadline = time.monotonic() + PATIENCE
-        while crowd.closed() < 3:
-            assert time.monotonic() < deadline
-            crowd.send(b"x")
-            time.sleep(0.1)
+        shown_out(crowd, b"x")
 
 
 def test_uploads_that_trickle_keep_nobody_out(analyzer: Analyzer, astronaut: NDArray[np.uint8]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -33,11 +31,6 @@ def printed(table: Table) -> None:
     else:
         natural = Measurement.get(out, out.options.update(max_width=10_000), table).maximum
         Console(file=out.file, width=natural).print(table)
-
-
-def readable(path: str | Path) -> str:
-    """A file name need not be text; its stray bytes become escapes."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def counted(number: int, thing: str, many: str = "") -> str:

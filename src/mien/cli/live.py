@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.console import complain, err, out
-from mien.cli.formatting import counted, readable
+from mien.cli.formatting import counted
 from mien.cli.options import DetectorName, DetectorWeights, FollowPlaylists, MinConfidence, ModelName
 from mien.errors import InputError, MissingExtraError
+from mien.files import printable
 from mien.interrupt import stopping
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def live(
 
     found = _one(source)
     with display():
-        with err.status(f"opening {readable(source)}"):
+        with err.status(f"opening {printable(source)}"):
             analyzer = load(model, detector, detector_weights)
             watched = Live(
                 found, analyzer, folder, smoothing=not no_smoothing, min_confidence=min_confidence,
@@ -61,7 +62,7 @@ def live(
             with stopping(watched.stop) as stopped, watched:
                 first = _first(watched, source)
                 if first is not None:
-                    Window(watched, first, f"{readable(source)} - mien").run()
+                    Window(watched, first, f"{printable(source)} - mien").run()
         finally:
             for path in watched.written:
                 print(path)
@@ -91,7 +92,7 @@ def _one(name: str) -> Source:
 
 def _first(watched: Live, name: str) -> View | None:
     """The first view, or None when Ctrl-C comes before it."""
-    with err.status(f"waiting for {readable(name)}"):
+    with err.status(f"waiting for {printable(name)}"):
         while not watched.stopped:
             view = watched.wait(timeout=0.1)
             if view is not None:

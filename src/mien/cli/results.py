@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.cli.console import err, note, out, shows_progress
-from mien.cli.formatting import bar, counted, printed, readable
+from mien.cli.formatting import bar, counted, printed
+from mien.files import printable
 
 if TYPE_CHECKING:
     from mien.faces import Faces
@@ -66,7 +67,7 @@ class Results:
             )
         if read.faces is None:
             self._failed += 1
-            self._pictures.add_row(readable(read.source), "", Text("failed", "bold red"), "", "")
+            self._pictures.add_row(printable(read.source), "", Text("failed", "bold red"), "", "")
             return
         self._read += 1
         self._faces += len(read.faces)
@@ -74,7 +75,7 @@ class Results:
         if self._as_json:
             self._print_json(read.faces)
             return
-        name = Text(readable(read.source))
+        name = Text(printable(read.source))
         if not len(read.faces):
             self._pictures.add_row(name, "", Text("no face", "dim"), "", "")
         for i, face in enumerate(read.faces):
@@ -100,7 +101,7 @@ class Results:
     def _end_film(self, record: SourceRecord) -> None:
         if record.coverage.dropped:
             note(
-                f"{readable(record.name)}: {record.coverage.dropped} frames came faster than they could be read and "
+                f"{printable(record.name)}: {record.coverage.dropped} frames came faster than they could be read and "
                 "were left out"
             )
         if not (self._as_json or self._quiet):
@@ -160,7 +161,7 @@ def _print_people(record: SourceRecord, took: float) -> None:
         episodes = by_person.get(person.id, [])
         more = f" and {len(episodes) - _EPISODES} more" if len(episodes) > _EPISODES else ""
         table.add_row(str(person.id), f"{person.seconds:.1f} s", *shown, ", ".join(episodes[:_EPISODES]) + more)
-    out.print(Text(readable(record.name), "bold"), soft_wrap=True)
+    out.print(Text(printable(record.name), "bold"), soft_wrap=True)
     if record.people:
         printed(table)
     coverage = record.coverage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -89,28 +89,36 @@ def _read(path: Path) -> list[Photograph]:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """With polars, or with pyarrow where only that is installed, as on many a GPU's machine."""
+    names, rows, damaged = _parquet()
+    try:
+        return rows(path, _present(path, names(path)))
+    except (damaged, OSError) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+
+
+def _parquet() -> tuple[
+    Callable[[Path], Collection[str]], Callable[[Path, list[str]], list[dict[str, Any]]], type[Exception]
+]:
+    """What gives a file's columns, what gives its rows, and what is raised of a damaged one: of polars, or of pyarrow
+    where only that is installed, as on many a GPU's machine."""
     try:
         import polars as pl
 
-        schema: Collection[str] = pl.read_parquet_schema(path)
-        return pl.read_parquet(path, columns=_present(path, schema)).to_dicts()
+        return (
+            pl.read_parquet_schema, lambda path, columns: pl.read_parquet(path, columns=columns).to_dicts(),
+            pl.exceptions.PolarsError,
+        )  # fmt: skip
     except ImportError:
         pass
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
     try:
         import pyarrow as pa
         from pyarrow import parquet
-
-        rows: list[dict[str, Any]] = parquet.read_table(
-            path, columns=_present(path, parquet.read_schema(path).names)
-        ).to_pylist()
-        return rows
     except ImportError:
         raise MissingExtraError("reading Parquet", "table") from None
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+    return (
+        lambda path: parquet.read_schema(path).names,
+        lambda path, columns: parquet.read_table(path, columns=columns).to_pylist(), pa.ArrowException,
+    )  # fmt: skip
 
 
 def _present(path: Path, columns: Collection[str]) -> list[str]:

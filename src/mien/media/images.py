@@ -144,12 +144,15 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
         return _decode(BytesIO(content), name)
 
 
+def is_empty(path: Path) -> bool:
+    """Whether it is a file of 0 bytes, as those of /proc are, some of which keep a reader waiting for ever."""
+    return path.is_file() and not path.stat().st_size
+
+
 def is_image(path: Path) -> bool:
     """Whether a file's first bytes are those of a picture that can be read."""
     try:
-        if (
-            path.is_file() and not path.stat().st_size
-        ):  # as files of /proc say, which may keep a reader waiting for ever
+        if is_empty(path):
             return False
         with _quiet(), Image.open(path, formats=FORMATS):
             return True

@@ -20,7 +20,7 @@ from mien.checks import number
 from mien.errors import InputError, InputErrors
 from mien.media.cameras import capture, find_camera
 from mien.media.frames import Frame, Frames, Pick
-from mien.media.images import MAX_PIXELS, Color, ImageLike, check_color, load_image, read_image, unreachable
+from mien.media.images import MAX_PIXELS, Color, ImageLike, check_color, is_empty, load_image, read_image, unreachable
 from mien.media.sources import PIPE, Source, find_sources
 from mien.media.video import Film
 
@@ -167,7 +167,7 @@ def open_film(source: Source, follow_playlists: bool = False) -> Film:
             raise InputError(f"{source.path} is no regular file; name an image, a film, a camera or a URL")
         with source.path.open("rb"):
             pass
-        if not source.path.stat().st_size:  # as files of /proc say, which may keep a reader waiting for ever
+        if is_empty(source.path):
             raise InputError(f"{source.path} is empty (0 bytes)")
     except OSError as error:
         raise unreachable(source.path, error) from None

@@ -176,12 +176,11 @@ class Film:
             )
         if self._path is not None and is_cut(self._path, self._format):
             raise InputError(f"{self.name} is cut short: it ends after {last:.1f} s, and before its file should end")
-        what = [f"{self.damaged} of its packets could not be read whole"] if self.damaged else []
-        what += (
-            [f"{self.incomplete} of its frames {'is' if self.incomplete == 1 else 'are'} incomplete"]
-            if self.incomplete
-            else []
-        )
+        what = []
+        if self.damaged:
+            what.append(f"{self.damaged} of its packets could not be read whole")
+        if self.incomplete:
+            what.append(f"{self.incomplete} of its frames {'is' if self.incomplete == 1 else 'are'} incomplete")
         if what:
             raise InputError(f"{self.name} is damaged: {', '.join(what)}")
 
@@ -312,8 +311,6 @@ def _hint(name: str) -> str:
     path = Path(name)
     if not path.is_file():
         return "no video was found there"
-    if path.stat().st_size == 0:
-        return "it is empty (0 bytes)"
     if path.suffix.lower() in {".mp4", ".m4v", ".mov"}:
         return "its table of contents is missing, as in a file that was cut short"
     return "it contains no video"

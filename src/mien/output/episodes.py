@@ -11,7 +11,7 @@ from typing import Any
 
 from mien.columns import to_cell
 from mien.errors import InputError, did_you_mean
-from mien.files import replacing
+from mien.files import printable, replacing
 from mien.tracking.episodes import Episode
 
 COLUMNS = (
@@ -31,7 +31,7 @@ def save_episodes(path: str | Path, source: str, episodes: Sequence[Episode]) ->
     """
     path = Path(path)
     check_episodes(path)
-    name = source.encode("utf-8", "backslashreplace").decode()
+    name = printable(source)
     text = _WRITERS[path.suffix.lower()](name, sorted(episodes, key=lambda e: (e.onset, e.id)))
     with replacing(path, f"the episodes {path}") as part:
         part.write_text(text, encoding="utf-8", newline="")

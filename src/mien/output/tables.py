@@ -14,8 +14,8 @@ from typing import Any
 
 from mien.columns import TEXT_COLUMNS, polars_schema, table_columns, to_cell
 from mien.errors import InputError, OutputError, did_you_mean, reason
-from mien.faces import SCHEMA, Faces, printable
-from mien.files import replacing
+from mien.faces import SCHEMA, Faces
+from mien.files import printable, replacing
 from mien.labels import LABELS
 
 COLUMNS: tuple[str, ...] = table_columns(LABELS)

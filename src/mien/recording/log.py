@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.columns import LANDMARK_COLUMNS, table_columns
-from mien.faces import Faces, printable
+from mien.faces import Faces
+from mien.files import printable
 from mien.labels import LABELS, UNCERTAIN
 
 _PACK = 512

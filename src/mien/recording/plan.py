@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import InputError, InputErrors, MienError
-from mien.faces import printable
+from mien.files import printable
 from mien.media.frames import Frames
 from mien.media.images import is_url
 from mien.media.opening import FrameSource, named
@@ -125,9 +125,9 @@ class Plan:
         for output in outputs:
             place = _resolved(output)
             if place in sources:
-                raise InputError(f"{printable(str(output))} would overwrite what is to be read; name another file")
+                raise InputError(f"{printable(output)} would overwrite what is to be read; name another file")
             if place in seen:
-                raise InputError(f"{printable(str(output))} is named for two outputs; give each a file of its own")
+                raise InputError(f"{printable(output)} is named for two outputs; give each a file of its own")
             seen.add(place)
 
 

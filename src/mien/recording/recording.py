@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from mien.checks import number
 from mien.columns import columns_to_pandas, columns_to_polars
 from mien.errors import InputError, MienError
-from mien.faces import Faces, printable
-from mien.files import replacing
+from mien.faces import Faces
+from mien.files import printable, replacing
 from mien.labels import LABELS
 from mien.output.episodes import check_episodes, save_episodes
 from mien.output.places import places

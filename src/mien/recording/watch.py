@@ -97,8 +97,8 @@ def watch(
     `source` is a film, a camera, a URL, a picture, a folder or pattern, several of these, a sequence of arrays, or
     opened Frames; how they are read is as in `Analyzer.stream`, by `analyzer` or else by one that is loaded with
     `model`, `detector`, `detector_weights`, `min_score` and `min_size`. Files that only name other files are refused
-    unless `follow_playlists`. `workers` pictures or frames are read at the
-    same time (None: as many as there are cores).
+    unless `follow_playlists`. `workers` pictures or frames are read at the same time (None: as many as there are
+    cores).
 
     table       a row per face: .csv, .jsonl or .parquet; of all sources together. A list writes several
     frames      a row per picture or frame, with or without a face, likewise

@@ -62,7 +62,8 @@ def _watch_server() -> None:
 def main() -> None:
     task, order = sys.argv[1], json.loads(sys.argv[2])
     limit(order["memory"], order["cpu_seconds"])
-    commit()  # asks git, which cannot be run afterwards
+    if task == "read":
+        commit()  # its tables name it, and git cannot be run afterwards
     lock_in(Path.cwd(), _needed(order))
     Thread(target=_watch_server, daemon=True).start()
     sys.argv = ["mien", "serve"]  # what tables say they were made by, without this machine's paths

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mien.files import hold
+
 _PREFIX = "mien-serve-"
 _NEW = "mien-new-"
 _log = logging.getLogger("mien.serve")
@@ -61,18 +63,5 @@ def sweep(parent: Path) -> list[Path]:
 
 
 def _hold(folder: Path) -> int | None:
-    """A descriptor that holds a folder for as long as it is open; None where somebody else does, or none can.
-
-    Windows has no such locks: there nothing is held, and nothing is swept.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        return None
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    """As `hold`, of a folder that is no link."""
+    return hold(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0))

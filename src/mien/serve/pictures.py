@@ -48,6 +48,11 @@ def decode(content: bytes, name: str, formats: tuple[str, ...], max_pixels: int)
     Raises Refused as `measure` does, and with 422 for what is damaged.
     """
     measure(content, name, formats, max_pixels)
+    return decode_measured(content, name)
+
+
+def decode_measured(content: bytes, name: str) -> NDArray[np.uint8]:
+    """As `decode`, for what `measure` has let pass."""
     try:
         return decode_image(content, name)
     except InputError as error:

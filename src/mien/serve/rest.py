@@ -20,7 +20,7 @@ from mien.errors import InputError
 from mien.models import Card
 from mien.output.episodes import save_episodes
 from mien.recording.recorder import Recorder
-from mien.serve.pictures import PICTURES, decode, measure
+from mien.serve.pictures import PICTURES, decode_measured, measure
 from mien.serve.problems import Refused, documented, listed
 from mien.serve.service import Service, Shared
 from mien.serve.uploads import client_of, safe_name, take_bytes
@@ -67,7 +67,7 @@ async def analyze(
     with service.admit(client_of(request)):
 
         def work() -> Response:
-            image = decode(content, name, PICTURES, settings.picture_pixels)
+            image = decode_measured(content, name)
             faces = service.analyzer.analyze(image)
             service.metrics.faces.inc(len(faces))
             if kind == "json":

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mien.errors import DataError, RecipeError
-from mien.provenance import printable
+from mien.files import printable
 from mien.training.detector.task import DetectorTask
 from mien.training.device import keep_freed_memory
 from mien.training.distributed import World, process_group
@@ -51,8 +51,8 @@ def fit(
     Returns the epochs' lines, also when a resumed run was finished already. Raises DataError or RecipeError
     when the folder holds another run, the data cannot be learned from, or the loss stops being finite.
     """
-    if printable(str(run_folder)) != str(run_folder):
-        raise DataError(f"{printable(str(run_folder))} is no text, which TensorBoard asks of a folder; choose another")
+    if printable(run_folder) != str(run_folder):
+        raise DataError(f"{printable(run_folder)} is no text, which TensorBoard asks of a folder; choose another")
     if threads:
         torch.set_num_threads(min(threads, _MOST_THREADS))
     keep_freed_memory()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mien.drawing.annotate import colours
 from mien.drawing.raster import text_length
+from mien.files import printable
 from mien.output.timeline.bins import Timeline
 from mien.output.timeline.lanes import Stay, assign_lanes
 from mien.tracking.episodes import MIN_DURATION, Episode
@@ -150,7 +151,7 @@ def _stay_names(scene: Scene, lane: list[Stay], edges: list[float], top: float) 
 
 def _heading(timeline: Timeline, others: int, shared: bool) -> tuple[str, str]:
     """Title, and what is to be seen."""
-    title = Path(timeline.source).name.encode("utf-8", "backslashreplace").decode() or "timeline"
+    title = printable(Path(timeline.source).name) or "timeline"
     about = f"{length(timeline.duration)} · smoothed probabilities, episodes below"
     if shared:
         about += " · people seen at different times share lanes"

@@ -18,7 +18,6 @@ from mien.data import photographs
 from mien.data.photographs import Photograph
 from mien.errors import DataError, ModelError
 from mien.models import DetectorCard, DetectorModel
-from mien.provenance import printable
 from mien.training.detector.assignment import Cells
 from mien.training.detector.net import STD, DetectorNet, normalised
 from mien.training.detector.precision import Result, score_at_false_alarms
@@ -88,7 +87,7 @@ def export_detector(
     tell("comparing it with torch")
     difference = prove_parity(net, weights, held_out[:_PARITY_PICTURES])
     card = DetectorCard(
-        name=printable(name),
+        name=name,
         about=plan.about,
         min_score=_SEARCHED,
         sha256=hashlib.sha256(weights).hexdigest(),

@@ -61,23 +61,23 @@ def unfold(net: DetectorNet, weights: bytes, pictures: NDArray[np.uint8]) -> Non
     held = {one.name: torch.from_numpy(numpy_helper.to_array(one).astype(np.float32)) for one in graph.initializer}
     held["net.stem.0.weight"] *= STD  # the exported network sees pictures less their mean, undivided
     norms: dict[nn.Module, nn.BatchNorm2d] = dict(_normalised_convolutions(net))
-    old = {name: module for name, module in net.named_modules()
-           if isinstance(module, nn.Conv2d) and f"net.{name}.weight" in held}  # fmt: skip
-    for name, module in net.named_modules():
-        if isinstance(module, nn.Conv2d) and name in old:
-            offset = norms[module].bias if module in norms else module.bias
+    rows: dict[nn.Module, int] = {}
+    """How many of a convolution's rows come from the file."""
+    for name, block in net.named_modules():
+        if isinstance(block, Separable) and block.shortcut and f"net.{name}.across.weight" not in held:
+            rows |= {block.each: 0, block.across: 0}
+            nn.init.zeros_(block.norm_across.weight)
+    for name, conv in net.named_modules():
+        if isinstance(conv, nn.Conv2d) and conv not in rows:
+            offset, weight = norms[conv].bias if conv in norms else conv.bias, held[f"net.{name}.weight"]
             assert offset is not None
-            _fill(module.weight, held[f"net.{name}.weight"])
+            rows[conv] = len(weight)
+            _fill(conv.weight, weight)
             _fill(offset, held[f"net.{name}.bias"])
-        elif isinstance(module, Separable) and f"{name}.across" not in old:
-            if not module.shortcut:
-                raise KeyError(name)
-            nn.init.zeros_(module.norm_across.weight)
-    names: dict[nn.Module, str] = {module: name for name, module in old.items()}
 
-    def measure(module: nn.Module, inputs: object, output: Tensor) -> None:
+    def measure(conv: nn.Module, inputs: object, output: Tensor) -> None:
         variance, mean = torch.var_mean(output.float(), (0, 2, 3))
-        norm, taken = norms[module], len(held[f"net.{names[module]}.weight"]) if module in names else 0
+        norm, taken = norms[conv], rows[conv]
         assert norm.running_mean is not None and norm.running_var is not None
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)

@@ -27,7 +27,6 @@ from mien.data.prepared import PreparedSet
 from mien.errors import DataError, ModelError, did_you_mean
 from mien.labels import VOTE_LABELS
 from mien.models import Card, Model
-from mien.provenance import printable
 from mien.training.device import predict_logits
 from mien.training.expression.average import average
 from mien.training.expression.calibration import temperature
@@ -111,7 +110,7 @@ def export(
     progress("writing the network")
     weights = to_onnx(net, recipe.model.input_size)
     card = Card(
-        name=printable(name),
+        name=name,
         about=recipe.about,
         labels=data.label_names,
         vote_labels=VOTE_LABELS if net.vote_head is not None else (),
