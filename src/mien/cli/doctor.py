@@ -191,7 +191,7 @@ def _detector(name: str) -> Check:
     return Check(name, "ok", f"{model.card.name}, {model.card.parameters:,} parameters, checked against its card")
 
 
-def _cage(name: str) -> Check:
+def _sandbox(name: str) -> Check:
     from mien.serve.sandbox import missing
 
     gaps = missing()
@@ -211,5 +211,5 @@ _LOOKS: dict[str, Callable[[str], Check]] = {
     "model": _model,
     "cache": _cache,
     "detector": _detector,
-    "server": _cage,
+    "server": _sandbox,
 }

@@ -1,4 +1,4 @@
-"""The cage of a process that decodes what nobody vouches for: no network, no other program, no file but those it needs.
+"""The sandbox of a process that decodes what nobody vouches for: no network, no other program, no file but those it needs.
 
 It needs no rights and nothing installed: Linux' Landlock keeps files, a seccomp filter keeps system calls. Both hold
 for threads that are started later, so a process has to lock itself in before it loads anything that starts some.
@@ -46,7 +46,7 @@ _SYSTEM = (
 
 
 def missing() -> list[str]:
-    """What of the cage this system does not offer, each as a sentence; empty where all of it is there."""
+    """What of the sandbox this system does not offer, each as a sentence; empty where all of it is there."""
     gaps = []
     if _landlock() < 1:
         gaps.append("no Landlock here (Linux 5.13 or later): who reads films could write wherever this user can")
