@@ -1,4 +1,4 @@
-"""The sandbox of a process that decodes what nobody vouches for: no network, no other program, no file but those it needs.
+"""The sandbox of a process that decodes untrusted files: no network, no other program, no file but those it needs.
 
 It needs no rights and nothing installed: Linux' Landlock keeps files, a seccomp filter keeps system calls. Both hold
 for threads that are started later, so a process has to lock itself in before it loads anything that starts some.
