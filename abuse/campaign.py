@@ -123,15 +123,22 @@ class Campaign:
         if seconds is not None:  # those that there is no time for are no certain kind
             random.Random(self._seed).shuffle(chosen)
         deadline = None if seconds is None else began + seconds
+        slow: list[Trial] = []
         for crowd, alone in ((self._children, False), (self._children[:1], True)):
-            self._try([trial for trial in chosen if trial.alone == alone], tally, crowd, deadline, progress)
+            some = [trial for trial in chosen if trial.alone == alone]
+            slow += self._try(some, tally, crowd, deadline, progress)
+        # What hangs, hangs again when nothing else runs; what was slow beside the others does not.
+        self._try(slow, tally, self._children[:1], None, progress, last=True)
         tally.seconds = time.monotonic() - began
         tally.findings.sort(key=lambda finding: finding.trial)
         return tally
 
     def _try(
-        self, trials: list[Trial], tally: Tally, children: list[Child], deadline: float | None, progress: Progress
-    ) -> None:
+        self, trials: list[Trial], tally: Tally, children: list[Child], deadline: float | None, progress: Progress,
+        *, last: bool = False,
+    ) -> list[Trial]:  # fmt: skip
+        """Those that hung, and have to be tried again, unless it is the `last` time."""
+        slow: list[Trial] = []
         waiting: SimpleQueue[Trial] = SimpleQueue()
         for trial in trials:
             waiting.put(trial)
@@ -156,6 +163,9 @@ class Campaign:
                     continue
                 finally:
                     remove(bench.folder)
+                if not last and any(fault.kind == "hang" for fault in faults):
+                    slow.append(trial)
+                    continue
                 with lock:
                     tally.tried += 1
                     found = [_finding(tally.family, bench, fault) for fault in faults]
@@ -167,6 +177,7 @@ class Campaign:
             thread.start()
         for thread in threads:
             thread.join()
+        return slow
 
 
 def _finding(family: str, bench: Bench, fault: Fault) -> Finding:

@@ -131,7 +131,6 @@ predict inputs/new.mp4 --episodes e.png
 predict inputs/new.mp4 --timeline t.csv
 predict inputs/new.mp4 --start 5 --end 1
 predict inputs/new.mp4 --start 1 --end 1
-predict inputs/new.mp4 inputs/new.mp4 --episodes e.vtt
 predict inputs/new/0.png --episodes e.vtt
 predict inputs/new/0.png --timeline t.png
 predict inputs/new/0.png --min-confidence 2
@@ -242,6 +241,7 @@ live nothing.mp4
 live inputs
 """,
     "either": """
+predict inputs/new.mp4 inputs/new.mp4 --episodes e.vtt
 data
 predict inputs/new.mp4 --start 1e9
 predict inputs/new.mp4 --max-fps 1e-9

@@ -13,8 +13,8 @@ from mien.training.recipe import Recipe, read
 
 SIZE = 28
 PLAIN_SCENES = {
-    "tiles": [1, 1, 1], "paste": 0, "frames": 0, "mistakes": 0, "drawn": 0, "soft": 0, "occlude": 0, "grey": 0,
-    "dark": 0, "blur": 0, "noise": 0, "jpeg": 0,
+    "natural": 0, "tiles": [1, 1, 1], "paste": 0, "frames": 0, "mistakes": 0, "drawn": 0, "soft": 0, "occlude": 0,
+    "grey": 0, "dark": 0, "blur": 0, "noise": 0, "jpeg": 0,
 }  # fmt: skip
 """A detector's training pictures with nothing drawn that a table can leave out, mosaics aside."""
 

@@ -133,6 +133,11 @@ def test_choices_that_make_no_sense(tmp_path: Path, options: dict[str, Any], sen
         open_frames(make_film(tmp_path / "film.mp4", count=3), **options)
 
 
+def test_a_start_beyond_all_time(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="before the start at 1e"):
+        list(open_frames(make_film(tmp_path / "film.mp4", count=3), start=1e308))
+
+
 def test_nothing_is_no_source() -> None:
     with pytest.raises(InputError, match="no source was given: name a film"):
         open_frames([])
@@ -142,3 +147,6 @@ def test_urls_by_their_name() -> None:
     found, problems = find_sources(["http://host/a/b.JPG?x=1.mp4", "http://host/a.mp4", "rtsp://host/live"])
     assert [source.kind for source in found] == ["picture", "stream", "stream"]
     assert not problems
+    for name in ("http://[", "http://[::1", "file://[", "http://[x]/a.jpg"):
+        _, (problem,) = find_sources([name])
+        assert str(problem) == f"{name} is no valid address"

@@ -15,10 +15,10 @@ from training_sets import PLAIN_SCENES
 
 from mien import load
 from mien.errors import DataError, ModelError
-from mien.models import load_detector
+from mien.models import DetectorModel, load_detector
 from mien.training.detector.assignment import Cells, Truth, assign, costs
 from mien.training.detector.export import Deployed, prove_parity, to_onnx
-from mien.training.detector.net import DetectorNet, normalised
+from mien.training.detector.net import DetectorNet, Separable, normalised
 from mien.training.detector.precision import Result, average_precision, score_at_false_alarms
 from mien.training.detector.start import start, unfold
 from mien.training.detector.task import Batch, composed
@@ -251,6 +251,34 @@ def test_an_exported_detector_can_grow(astronaut: NDArray[np.uint8]) -> None:
     assert lateral[:, 12:].abs().max() > 0
     with pytest.raises(RuntimeError, match="does not fit"):
         unfold(DetectorNet(small.model_copy(update={"neck": 8})), weights, pictures)
+
+
+def test_channels_that_say_nothing_start_anew(astronaut: NDArray[np.uint8]) -> None:
+    """Of one that is the same everywhere the weights would only grow, until float16 cannot hold them."""
+    torch.manual_seed(0)
+    table = small_recipe().model
+    pictures = np.asarray(cv2.resize(astronaut, (128, 128), interpolation=cv2.INTER_AREA), np.uint8)[None]
+    trained = DetectorNet(table).eval()
+    for parameter in trained.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    first = trained.get_submodule("stages.0.0")
+    assert isinstance(first, Separable)
+    first.across.weight.data[3] = 0
+    weights = to_onnx(trained)
+    net = DetectorNet(table)
+    unfold(net, weights, pictures)
+    assert prove_parity(net, weights, [marked(pictures[0])]) < 0.01
+    reborn = net.get_submodule("stages.0.0")
+    assert isinstance(reborn, Separable)
+    assert reborn.across.weight[3].abs().max() > 0.01
+    assert reborn.norm_across.weight[3] == 0
+    assert reborn.norm_across.weight[2] != 0
+    first.across.weight.data[3] = 1e-9
+    first.norm_across.running_var[3] = 1e-18  # type: ignore[index]
+    first.norm_across.weight.data[3] = 1e30
+    assert np.isfinite(
+        MienDetector(DetectorModel(load_detector().card, to_onnx(trained))).detect(pictures[0]).boxes
+    ).all()
 
 
 def test_processes_compose_what_threads_do() -> None:

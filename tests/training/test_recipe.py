@@ -45,6 +45,7 @@ def test_settings_are_laid_over_the_recipe() -> None:
         ("optim.epochs=many", "optim.epochs: Input should be a valid integer"),
         ("optim.lr=0", "optim.lr: Input should be greater than 0 (got 0)"),
         ("augment.flip=1.5", "augment.flip: Input should be less than or equal to 1 (got 1.5)"),
+        ("augment.scale=[2, 1]", "augment.scale: should be the smaller magnification and then the larger"),
         ("model.stem_stride=3", "model.stem_stride: Input should be 1 or 2"),
         ("model.input_size=8", "model.input_size: Input should be greater than or equal to 16"),
         ("optim.sizes=[[0.0, 4]]", "greater than or equal to 16"),

@@ -31,10 +31,10 @@ def dotted() -> Photograph:
     return marked(image, [box], [points])
 
 
-@given(st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
-def test_landmarks_and_boxes_stay_on_their_faces(seed: int) -> None:
-    table = SceneTable.model_validate(PLAIN_SCENES | {"smallest": 60, "tiles": [1]})
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0, 1]))
+@settings(max_examples=60, deadline=None)
+def test_landmarks_and_boxes_stay_on_their_faces(seed: int, natural: int) -> None:
+    table = SceneTable.model_validate(PLAIN_SCENES | {"smallest": 60, "tiles": [1], "natural": natural})
     studio = Studio([dotted()], np.empty((0, 48, 48), np.uint8), table)
     scene = studio.compose(0, 320, np.random.default_rng(seed))
     for box, points in zip(scene.boxes, scene.landmarks, strict=True):
@@ -50,6 +50,16 @@ def test_landmarks_and_boxes_stay_on_their_faces(seed: int) -> None:
         center = (box[:2] + box[2:]) / 2
         assert np.abs(points.mean(0) - center).max() < 0.25 * np.max(box[2:] - box[:2])
         assert ((points > box[:2]) & (points < box[2:])).all()
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_a_picture_as_it_was_taken_shows_as_much_as_fits_in(seed: int) -> None:
+    """A photograph larger than the picture fills it, wherever in it the face is, less the corners of a slight turn."""
+    red = marked(np.full((400, 400, 3), (200, 0, 0), np.uint8), [BOX], [LANDMARKS])
+    studio = Studio([red], np.empty((0, 48, 48), np.uint8), SceneTable.model_validate(PLAIN_SCENES | {"natural": 1}))
+    scene = studio.compose(0, 160, np.random.default_rng(seed))
+    assert (scene.image[..., 0] > 1.5 * scene.image[..., 1:].max(2)).mean() > 0.85, "the light may have changed"
 
 
 def test_a_scene_is_its_seed(astronaut: NDArray[np.uint8]) -> None:

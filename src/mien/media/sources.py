@@ -81,9 +81,13 @@ def _find(names: Sequence[str | Path], search: _Search) -> tuple[list[Source], l
         if isinstance(name, str) and not name:
             problems.append(InputError("an empty name is not a source; for the current folder write ./"))
             continue
-        if isinstance(name, str) and name.lower().startswith("file://"):
-            name = url2pathname(urlsplit(name).path)
-        kind = _kind_of_name(name) if isinstance(name, str) else None
+        try:
+            if isinstance(name, str) and name.lower().startswith("file://"):
+                name = url2pathname(urlsplit(name).path)
+            kind = _kind_of_name(name) if isinstance(name, str) else None
+        except ValueError:
+            problems.append(InputError(f"{name} is no valid address"))
+            continue
         if kind is not None:
             found.setdefault(str(name), Source(str(name), kind))
             continue

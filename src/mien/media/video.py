@@ -29,6 +29,8 @@ OPEN_SECONDS, READ_SECONDS = 10.0, 10.0
 
 _SEEK_FROM = 2.0
 """Seconds that are decoded rather than jumped over."""
+_LATEST = 2**62
+"""As a time stamp, later than any film ends."""
 _SHORT = 0.5
 """Seconds that a film may end before it says it does."""
 
@@ -192,7 +194,7 @@ class Film:
             return
         self.origin = self._stamp(first)
         if pick.start > _SEEK_FROM and self.origin is not None and not self.live and self._shown_times:
-            stamps, key = self._stamps(self.origin + int(pick.start / self.time_base))
+            stamps, key = self._stamps(self.origin + int(min(pick.start / self.time_base, _LATEST)))
             if key is not None and key > self.origin:
                 with in_one_sentence(self.name):
                     self._container.seek(key, stream=self._stream)

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mien.errors import RecipeError, did_you_mean, reason
 
@@ -101,6 +101,13 @@ class AugmentTable(_Table):
     """Share of images with one rectangle erased (Zhong et al. 2017, Random Erasing)."""
     once: bool = False
     """True: every image gets one changed copy before training, beside which it stays; nothing changes after."""
+
+    @field_validator("scale")
+    @classmethod
+    def _rises(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if scale[0] > scale[1]:
+            raise ValueError("should be the smaller magnification and then the larger one")
+        return scale
 
     def scaled(self, strength: float) -> AugmentTable:
         """The same changes, each weakened to `strength` of itself; the flip stays as it is."""
@@ -216,8 +223,11 @@ class SceneTable(_Table):
 
     sizes: tuple[Annotated[int, Field(ge=64, le=1024, multiple_of=32)], ...] = (160, 192, 224, 256, 320)
     """Sides of the square training pictures, one drawn for each batch."""
+    natural: Share = 0.7
+    """Share of the pictures that show one photograph about as it was taken: upright, as much of it as fits in, half of
+    them in the light it had. The others are harder than what is met outside, and alone would teach just that."""
     tiles: tuple[Share, ...] = (0.4, 0.35, 0.25)
-    """Odds of one photograph in a picture, of 2 x 2 (mosaic, Bochkovskiy et al. 2020), of 3 x 3."""
+    """In other pictures, the odds of one photograph, of 2 x 2 (mosaic, Bochkovskiy et al. 2020), of 3 x 3."""
     smallest: Positive = 8.0
     """Side in pixels of the smallest faces drawn; smaller ones count neither as faces nor as background."""
     largest: Annotated[float, Field(gt=0, le=2)] = 1.3

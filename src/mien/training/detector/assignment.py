@@ -73,7 +73,7 @@ class Costs:
 def costs(outputs: Tensor, cells: Cells, truth: Truth) -> Costs:
     """What a batch's outputs `(n, c, 15)` cost against the truth.
 
-    The score is taught the square root of the box's overlap by the varifocal loss (Zhang et al. 2021), the box by
+    The score is taught the fourth root of the box's overlap by the varifocal loss (Zhang et al. 2021), the box by
     1 - DIoU (Zheng et al. 2020), the landmarks by their mean distance as a share of the face's side, smooth below two
     hundredths.
     """

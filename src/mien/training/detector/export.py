@@ -120,7 +120,8 @@ def as_stored(net: DetectorNet) -> DetectorNet:
     assert isinstance(first, nn.Conv2d)
     first.weight.data /= STD  # saves a pass over the picture; the mean cannot follow, for borders are zeros
     for parameter in folded.parameters():
-        parameter.data = parameter.data.half().float()
+        # Too large for float16 are only weights of channels that are always zero, as some become in training.
+        parameter.data = parameter.data.half().float().nan_to_num(posinf=0, neginf=0)
     return folded
 
 

@@ -27,6 +27,8 @@ _LEAST_COVER = 0.35
 there are, and little is learned from a single colour."""
 _MOST_HIDDEN = 0.5
 """Share of a face that a patch may cover."""
+_SHOWN = 0.7, 2.0
+"""How much a photograph that is shown as it was taken is shrunk or enlarged."""
 _SOFTEST = 20.0
 """Side in pixels of the smallest copy of a face that is enlarged on purpose."""
 
@@ -59,15 +61,19 @@ class Studio:
         self._peopled = np.array([i for i, photograph in enumerate(photographs) if len(photograph.boxes)], int)
         self._empty = np.array([i for i, photograph in enumerate(photographs) if not len(photograph.boxes)], int)
         self._faces = [np.cumsum(_odds(photograph, table.turned)) for photograph in photographs]
-        likely = [_odds(photographs[i], table.turned, _CLEAR).max() for i in self._peopled]
-        self._people = np.cumsum(likely)
+        people = [_odds(photographs[i], table.turned, _CLEAR) for i in self._peopled]
+        self._people = np.cumsum([math.sqrt(len(odds) * odds.max()) for odds in people])
 
     def compose(self, index: int, size: int, rng: np.random.Generator) -> Scene:
-        """A scene of `size` pixels around photograph `index`; all draws come from `rng`."""
+        """A scene of `size` pixels, around photograph `index` where it is put together; all draws come from `rng`."""
         table = self._table
         odds = np.array(table.tiles) / sum(table.tiles)
         across = int(rng.choice(len(odds), p=odds)) + 1
         image = self._background(size, rng)
+        if rng.random() < table.natural:
+            faces = self._show(self._another(rng), image, rng)
+            lit = image if rng.random() < 0.5 else expose(image, table, rng)
+            return Scene(lit, faces.boxes, faces.landmarks, faces.ignore)
         cuts = [_cuts(size, across, rng) for _ in range(2)]
         own = int(rng.integers(across * across))
         parts: list[_Faces] = []
@@ -106,6 +112,22 @@ class Studio:
             return np.array(cv2.resize(photograph, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
         return np.full((size, size, 3), rng.integers(0, 256, 3), np.uint8)
 
+    def _show(self, index: int, image: NDArray[np.uint8], rng: np.random.Generator) -> _Faces:
+        """Paint as much of a photograph as fits into the picture, about as large as it is and nearly upright."""
+        photograph, levels, size = self._photographs[index], self._shrunk[index], image.shape[0]
+        height, width = levels[0].shape[:2]
+        scale = math.exp(rng.uniform(*np.log(_SHOWN)))
+        turn, mirror = math.radians(rng.normal(0, 4)), rng.random() < 0.5
+        linear = _linear(scale, turn, mirror, self._table.stretch / 2, rng)
+        around = np.array([[0, 0, width, height]], np.float32)
+        if len(photograph.boxes):
+            around = photograph.boxes[_drawn(self._faces[index], rng)][None]
+        shift = rng.uniform(0, size, 2) - linear @ around.reshape(2, 2).mean(0)
+        reach = np.array([[0, 0], [width, 0], [0, height], [width, height]]) @ linear.T
+        ends = np.stack([-reach.min(0), size - reach.max(0)])
+        shift = np.clip(shift, ends.min(0), ends.max(0))
+        return self._paint(index, _level(scale, levels), linear, shift, image)
+
     def _place(
         self, index: int, tile: NDArray[np.uint8], rng: np.random.Generator, around: NDArray[np.float32] | None = None
     ) -> _Faces:
@@ -129,7 +151,7 @@ class Studio:
             wanted = side * rng.uniform(0.7, 2.5)
         least = _LEAST_COVER * side / max(levels[0].shape[:2])
         scale = min(max(wanted / extent, least), table.enlarge)
-        level = int(np.clip(math.floor(-math.log2(scale)), 0, len(levels) - 1))
+        level = _level(scale, levels)
         if around is not None and rng.random() < table.soft:
             coarsest = min(len(levels) - 1, math.floor(math.log2(max(extent / _SOFTEST, 1))))
             level = int(rng.integers(level, max(level, coarsest) + 1))
@@ -139,17 +161,26 @@ class Studio:
         reach = 0.55 if scale * extent < side / 2 else 0.3  # of a large face the better part should be seen
         target = (0.5 + rng.uniform(-reach, reach, 2)) * (width, height)
         shift = target - linear @ center
-        sampling = np.concatenate([linear * 2**level, shift[:, None]], 1)
-        sampling[:, 2] += sampling[:, :2].sum(1) / 2 - 0.5  # OpenCV counts from pixel centres, boxes from corners
         border = cv2.BORDER_TRANSPARENT if rng.random() < 0.7 else cv2.BORDER_REPLICATE
         flags = cv2.INTER_CUBIC if rng.random() < 0.2 else cv2.INTER_LINEAR
-        cv2.warpAffine(levels[level], sampling, (width, height), tile, flags=flags, borderMode=border)
-        landmarks = photograph.landmarks @ linear.T + shift
+        return self._paint(index, level, linear, shift, tile, flags, border)
+
+    def _paint(
+        self, index: int, level: int, linear: NDArray[np.float64], shift: NDArray[np.float64], tile: NDArray[np.uint8],
+        flags: int = cv2.INTER_LINEAR, border: int = cv2.BORDER_TRANSPARENT,
+    ) -> _Faces:  # fmt: skip
+        """Paint a photograph, of which the copy of that level is taken, into a tile by a map of its pixels."""
+        photograph, copy = self._photographs[index], self._shrunk[index][level]
+        height, width = tile.shape[:2]
+        sampling = np.concatenate([linear * 2**level, shift[:, None]], 1)
+        sampling[:, 2] += sampling[:, :2].sum(1) / 2 - 0.5  # OpenCV counts from pixel centres, boxes from corners
+        cv2.warpAffine(copy, sampling, (width, height), tile, flags=flags, borderMode=border)
+        landmarks, area = photograph.landmarks @ linear.T + shift, float(np.linalg.det(linear))
         return _Faces(
-            turned_boxes(boxes, linear, shift),
-            (landmarks[:, MIRRORED_ORDER] if mirror else landmarks).astype(np.float32),
+            turned_boxes(photograph.boxes, linear, shift),
+            (landmarks[:, MIRRORED_ORDER] if area < 0 else landmarks).astype(np.float32),
             turned_boxes(photograph.ignore, linear, shift),
-        ).within(width, height, max(table.smallest * 0.85, _SHAPELESS * scale**2))
+        ).within(width, height, max(self._table.smallest * 0.85, _SHAPELESS * abs(area)))
 
     def _frame(self, tile: NDArray[np.uint8], rng: np.random.Generator) -> _Faces:
         """Fill a tile with a crop, as soft as enlarging makes it; returns its face, without landmarks."""
@@ -285,6 +316,11 @@ def _halvings(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
         even = levels[-1][: height // 2 * 2, : width // 2 * 2]
         levels.append(np.asarray(cv2.resize(even, (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.uint8))
     return levels
+
+
+def _level(scale: float, levels: Sequence[NDArray[np.uint8]]) -> int:
+    """Which of the halvings is shrunk to `scale` without aliasing."""
+    return int(np.clip(math.floor(-math.log2(scale)), 0, len(levels) - 1))
 
 
 def _cuts(size: int, across: int, rng: np.random.Generator) -> list[int]:

@@ -21,6 +21,8 @@ from mien.training.run_folder import RunFolder
 
 _PICTURES, _SIDE = 96, 256
 """How many training photographs, and how large, tell what the normalisations of an exported network should be."""
+_DEAD = 1e-6
+"""Variance below which a channel says the same about all of them: it starts anew, without a say until it learns one."""
 
 
 def start(net: DetectorNet, recipe: DetectorRecipe, photographs: Sequence[Photograph]) -> None:
@@ -83,6 +85,13 @@ def unfold(net: DetectorNet, weights: bytes, pictures: NDArray[np.uint8]) -> Non
         norm.running_var.copy_(variance)
         norm.weight[:taken] = (variance[:taken] + norm.eps).sqrt()
         norm.bias[:taken] += mean[:taken]
+        dead = variance[:taken] < _DEAD
+        if isinstance(conv, nn.Conv2d) and dead.any():
+            fresh = torch.empty_like(conv.weight)
+            nn.init.kaiming_normal_(fresh, mode="fan_out", nonlinearity="relu")
+            conv.weight[:taken][dead] = fresh[:taken][dead]
+            norm.weight[:taken][dead] = 0
+            norm.running_var[:taken][dead] = 1
 
     hooks = [conv.register_forward_hook(measure) for conv in norms]
     net.eval()(normalised(torch.from_numpy(pictures)))
