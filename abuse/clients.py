@@ -37,6 +37,8 @@ def trials(_: object = None) -> Iterator[Trial]:
             server = Server(bench.folder)
             try:
                 found = asyncio.run(check(bench, server))
+            except TimeoutError as error:
+                found = [Fault("hang", str(error) or "the server says nothing")]
             finally:
                 end = server.stopped()
             return found + end

@@ -39,7 +39,7 @@ async def _trickled_pictures(server: Server, k: int, random: np.random.Generator
 
 async def _trickled_films(server: Server, k: int, random: np.random.Generator) -> None:
     async with connected(server) as (_, writer):
-        writer.write(head(server, "POST /v1/films", "Content-Type: video/mp4", "Content-Length: 1000000"))
+        writer.write(head(server, "POST /v1/videos", "Content-Type: video/mp4", "Content-Length: 1000000"))
         await _trickle(writer)
 
 
@@ -61,7 +61,7 @@ async def _huge(server: Server, k: int, random: np.random.Generator) -> None:
         writer.write(
             head(
                 server,
-                f"POST /v1/{'films' if k % 2 else 'analyze'}",
+                f"POST /v1/{'videos' if k % 2 else 'analyze'}",
                 "Content-Type: image/jpeg",
                 "Content-Length: 9999999999999",
             )

@@ -128,12 +128,15 @@ def jpeg(image: Any) -> bytes:
 
 
 async def enters(server: Server, *lines: str, host: str = "127.0.0.1", token: bool = True) -> bool:
-    """Whether a viewer with these lines in its request is greeted."""
+    """Whether a viewer with these lines in its request is greeted; raises TimeoutError when it hears nothing."""
     seen = b""
     async with connected(server) as (reader, writer):
         writer.write(head(server, "GET /v1/stream", *UPGRADE, *lines, host=host, token=token))
         while b'"ready"' not in seen:
-            part = await asyncio.wait_for(reader.read(4000), 60)
+            try:
+                part = await asyncio.wait_for(reader.read(4000), 60)
+            except TimeoutError:
+                raise TimeoutError(f"a viewer with {' | '.join(lines)[:100]!r} hears nothing for 60 s") from None
             if not part or part[0] == 0x88:
                 return False
             seen += part

@@ -83,6 +83,25 @@ def test_what_the_decoder_hides_is_counted(
     assert "of its frames" in sentence
 
 
+def test_a_picture_that_is_not_whole_is_shown_and_counted(moving: list[NDArray[np.uint8]], tmp_path: Path) -> None:
+    """Motion JPEG, whose decoder leaves the rest of such a picture grey without a word; also when it lies on its side,
+    which only the container knows."""
+    path = make_film(tmp_path / "film.mov", moving[:12], codec="mjpeg", rotation=90)
+    whole = list(open_frames(path))
+    content = bytearray(path.read_bytes())
+    for index in (3, 7):
+        packet = packets(path, "video")[index][1]
+        at = content.index(packet) + len(packet) // 2
+        content[at : at + len(packet) // 2] = bytes(len(packet) // 2)
+    path.write_bytes(content)
+    seen, sentence = problem(path)
+    assert "2 of its packets could not be read whole" in sentence
+    assert [frame.time for frame in seen] == [frame.time for frame in whole]
+    same = [bool((a.image == b.image).all()) for a, b in zip(seen, whole, strict=True)]
+    assert same == [index not in {3, 7} for index in range(12)]
+    assert all((a.image == b.image).mean() > 0.3 for a, b in zip(seen, whole, strict=True))  # as far as they go
+
+
 def test_the_same_damage_gives_the_same_frames(moving: list[NDArray[np.uint8]], tmp_path: Path) -> None:
     path = make_film(tmp_path / "film.mp4", moving)
     content = bytearray(path.read_bytes())

@@ -361,6 +361,23 @@ def test_odd_headers(locked: Server, header: bytes, status: int) -> None:
         assert answer.startswith((b"HTTP/1.1 101 ", b"HTTP/1.1 400 ")), answer
 
 
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (b"Origin: http://\x7f", 400), (b"Content-Length: 5", 400), (b"Transfer-Encoding: chunked", 400),
+        (b"X: " + b"a" * 9000, 431), (b"\r\n".join(b"X-%d: a" % k for k in range(200)), 431),
+    ],
+)  # fmt: skip
+def test_heads_that_are_none_of_a_viewer(locked: Server, header: bytes, status: int) -> None:
+    """HTTP allows them and WebSockets do not: they are refused at once, and the connection is over."""
+    key = b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+    first = b"GET /v1/stream HTTP/1.1\r\nHost: " + locked.host.encode() + b"\r\n"
+    host, _, port = locked.host.partition(":")
+    with socket.create_connection((host, int(port)), timeout=60) as line, line.makefile("rb") as answer:
+        line.sendall(first + key + b"A" * 22 + b"==\r\n" + header + b"\r\n\r\n")
+        assert answer.read().startswith(b"HTTP/1.1 %d " % status)
+
+
 @pytest.mark.parametrize("host", [b"[", b"[zz]:1", b"\xff\xfe", "\u2100".encode(), b"a b"])
 def test_odd_hosts(locked: Server, host: bytes) -> None:
     answer = raw(locked, b"GET /v1/model HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")

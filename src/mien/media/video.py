@@ -43,6 +43,8 @@ _ALONE = {"h264", "vp8", "libdav1d"}
 """Decoders that, shared by several threads, hide what is damaged or give up after it."""
 _CHOOSY = {"hevc"}
 """Decoders that, after a loss, keep back all frames up to the next key frame unless they are told not to."""
+_LENIENT = {"mjpeg"}
+"""Decoders that pass over damage unless they are told to refuse it."""
 _FASTEST = 1000
 """Frames a second; more is a container's count of time, not its rate."""
 _UNTIMED = {"mpjpeg", "mjpeg"}
@@ -73,6 +75,8 @@ class Film:
     ) -> None:  # fmt: skip
         self.name, self.damaged, self.incomplete = name, 0, 0
         self.origin: int | None = None
+        self._lenient: Any = None
+        """The film opened again, for what is left of pictures that a strict decoder refuses."""
         remote = not url.startswith("file:")
         self._path = None if remote else Path(url.removeprefix("file:"))
         self.reopen: Callable[[], Any] = partial(
@@ -127,14 +131,16 @@ class Film:
             codec.thread_count = 1
         if codec.name in _CHOOSY and not self.live:
             codec.flags |= Flags.output_corrupt
+        if codec.name in _LENIENT and not self.live:
+            codec.options = {"err_detect": "explode"}
         return stream
 
     def frames(self, pick: Pick | None = None) -> Iterator[Frame]:
         """The frames that are wanted, in the order in which they are shown; then what was wrong is raised.
 
         Times count from the first frame that is shown, by the container's timestamps and edit lists, and never fall.
-        Rotation, mirroring and the shape of the pixels are applied. A packet that cannot be decoded costs its frame and
-        is counted.
+        Rotation, mirroring and the shape of the pixels are applied. A packet that cannot be decoded, or not to its end,
+        is counted; the former costs its frame.
 
         Raises InputError, after all frames that could be read, when the film is cut short or damaged, holds no frame,
         or none of those that are wanted.
@@ -230,12 +236,24 @@ class Film:
                     raise
                 except av.error.FFmpegError:  # of many kinds, by the decoder
                     self.damaged += 1
-                    failed += 1
+                    frames = self._left_of(packet)
+                    failed = 0 if frames else failed + 1
                     if failed > 500:
                         return
                 else:
                     failed = 0
-                    yield from frames
+                yield from frames
+
+    def _left_of(self, packet: Any) -> list[Any]:
+        """The picture in a packet that was refused, as far as it goes, where each packet is a picture by itself."""
+        if self._stream.codec_context.name not in _LENIENT or self.live:
+            return []
+        self._lenient = self._lenient or self.reopen()
+        try:
+            frames: list[Any] = self._lenient.streams[self._stream.index].codec_context.decode(packet)
+        except av.error.FFmpegError:
+            return []
+        return frames
 
     def _stamps(self, until: int) -> tuple[list[int], int | None]:
         """Timestamps of all frames about up to one, in order, and of the last key frame not after it; not decoded."""
@@ -279,6 +297,8 @@ class Film:
 
     def close(self) -> None:
         self._container.close()
+        if self._lenient is not None:
+            self._lenient.close()
 
 
 def _axes(frame: Any) -> tuple[tuple[int, int], tuple[int, int]]:

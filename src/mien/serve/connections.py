@@ -36,6 +36,7 @@ _PATROL = 1.0
 """Seconds between two looks at how all connections get on; a connection younger than that is new."""
 _REST = b"\r\nretry-after: 2\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _FULL = b"HTTP/1.1 503 Service Unavailable" + _REST
+_NOT_UNDERSTOOD = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_OFTEN = b"HTTP/1.1 429 Too Many Requests" + _REST
 _log = logging.getLogger("mien.serve")
 
@@ -269,6 +270,15 @@ class _WebSocket(_Watched, WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._own.turn(Phase.WORK)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            # The head of a request that is good enough for HTTP, but not for a WebSocket: uvicorn would answer nothing,
+            # hold the connection for ever, and fail over it when it ends.
+            self.transport.write(b"".join(self.conn.data_to_send()) or _NOT_UNDERSTOOD)
+            self.close_sent = True
+            self.transport.close()
 
     def send_receive_event_to_app(self) -> None:
         if self.curr_msg_data_type == "text" and not self.close_sent:
