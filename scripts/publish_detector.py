@@ -1,11 +1,12 @@
 """Put an exported face detector into the package with its measured scores, and write DETECTOR_CARD.md from them.
 
-    mien evaluate --task detect runs/mien.onnx yunet --data photos2.parquet --data photos.parquet --out scores
-    mien evaluate --task detect runs/mien.onnx yunet haar --data photos2.parquet --every 4 --out slow
-    python scripts/publish_detector.py runs/mien.onnx --scores scores/scores.json --slow slow/scores.json --run RUN
+    mien export RUN --data photos.parquet --data photos2.parquet --out runs/mien.onnx --int8
+    mien evaluate --task detect runs/mien-int8.onnx yunet --data photos2.parquet --data photos.parquet --out scores
+    mien evaluate --task detect runs/mien-int8.onnx yunet haar --data photos2.parquet --every 4 --out slow
+    python scripts/publish_detector.py runs/mien-int8.onnx --scores scores/scores.json --slow slow/scores.json --run RUN
 
-The first two commands measure detectors on the same held-out photographs; the last only tells what they found. The
-cascade takes an hour or two for all photographs, so it is measured on every fourth.
+The second and third command measure detectors on the same held-out photographs; the last only tells what they found.
+The cascade takes an hour or two for all photographs, so it is measured on every fourth.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def main() -> None:
     scores, slow = (DetectionReport.model_validate_json(path.read_text("utf-8")) for path in (args.scores, args.slow))
     digest = hashlib.sha256(model.weights).hexdigest()
     (ours,) = [one for one in scores.origins[0].detectors if one.sha256 == digest]
-    card = model.card.model_copy(update={"scores": compact(ours)})
+    card = model.card.model_copy(update={"name": "mien", "scores": compact(ours)})
     models.save(WEIGHTS / "mien.onnx", card, model.weights)
     shutil.copy(args.run / "curves.png", ROOT / "docs" / "images" / "detector-curves.png")
     for name, found in (("detection", scores), ("detection-slow", slow)):

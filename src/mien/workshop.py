@@ -233,7 +233,7 @@ def export(
 
     `out` is the .onnx file (RUN/NAME.onnx), `name` the model's name (of `out`, else of the recipe). `balance`, 0..1,
     raises rare labels: log-odds gain log(1 / share in training) times it. `adjust` adds nats to the log-odds of labels.
-    `int8` also writes NAME-int8.onnx, calibrated on training crops, and measures it. Raises ModelError where torch and
+    `int8` also writes NAME-int8.onnx, calibrated on training images, and measures it. Raises ModelError where torch and
     ONNX Runtime disagree or `adjust` names no label, DataError where runs and data do not belong together.
     """
     need_training("exporting")
@@ -254,8 +254,8 @@ def export(
             raise ModelError(f"the adjustment of {label} should be a number of nats, not {nats}")
     plan = RunFolder(folders[0]).plan()
     detects = isinstance(plan, DetectorRecipe)
-    if detects and (len(folders) > 1 or int8 or balance or adjust):
-        raise ModelError("a detector is exported from one run, in float32, and has no labels to balance or adjust")
+    if detects and (len(folders) > 1 or balance or adjust):
+        raise ModelError("a detector is exported from one run, and has no labels to balance or adjust")
     name = name or (Path(out).stem if out else "detector" if detects else plan.name)
     target, name = Path(out) if out else folders[0] / f"{name}.onnx", printable(name)
 
@@ -263,7 +263,7 @@ def export(
         progress(stage, 0, None)
 
     if isinstance(plan, DetectorRecipe):
-        return export_detector(folders[0], files, target, name, tell)
+        return export_detector(folders[0], files, target, name, tell, int8=int8)
     prepared_set = _single(files)
     made = export_runs(folders, prepared_set, target, name, tell, balance, adjust or {})
     return replace(made, int8=export_int8(made.weights, prepared_set, plan, tell)) if int8 else made

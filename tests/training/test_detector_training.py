@@ -17,7 +17,7 @@ from mien import load
 from mien.errors import DataError, ModelError
 from mien.models import DetectorModel, load_detector
 from mien.training.detector.assignment import Cells, Truth, assign, costs
-from mien.training.detector.export import Deployed, prove_parity, to_onnx
+from mien.training.detector.export import prove_parity, quantized, to_onnx
 from mien.training.detector.net import DetectorNet, Separable, normalised
 from mien.training.detector.precision import Result, average_precision, score_at_false_alarms
 from mien.training.detector.start import start, unfold
@@ -220,12 +220,23 @@ def test_an_exported_detector_can_be_trained_on(astronaut: NDArray[np.uint8]) ->
     exported = to_onnx(first)
     unfold(net, exported, pictures)
     assert prove_parity(net, exported, [marked(picture), marked(picture[:, ::-1])]) < 0.01
-    deployed = Deployed(net.train())
     with torch.no_grad():
-        scores, boxes, _ = deployed(torch.from_numpy(pictures))
+        outputs = net.train()(normalised(torch.from_numpy(pictures)))
+    logits, boxes, _ = Cells.of(*pictures.shape[1:3]).decode(outputs)
+    scores = logits.sigmoid()
     best = int(scores[0].argmax())
     assert scores[0, best] > 0.7
     assert np.abs(boxes[0, best].numpy() - np.array(BOX) / 2).max() < 8
+    small = quantized(first, [marked(one) for one in pictures])
+    assert len(small) < len(exported)
+    sure, again = (
+        MienDetector(DetectorModel(load_detector().card, file)).detect(picture) for file in (exported, small)
+    )
+    assert np.abs(again.boxes[0] - sure.boxes[0]).max() < 6
+    unfold(net, small, pictures)
+    assert (
+        np.abs(MienDetector(DetectorModel(model.card, to_onnx(net))).detect(picture).boxes[0] - sure.boxes[0]).max() < 6
+    )
     recipe = DetectorRecipe.model_validate(small_recipe().model_dump() | {"init": "mien"})
     with pytest.raises(ModelError, match="another network"):
         start(DetectorNet(recipe.model), recipe, [marked(picture)])
@@ -307,7 +318,7 @@ def test_the_command_trains_and_exports_one(album: Path, tmp_path: Path, astrona
     done = mien("train", "detector", *both, "--out", folder, *settings)
     assert done.code == 0, done
     assert f"mien export {folder} --data {album} --data {more}\n" in done.out
-    done = mien("export", folder, *both, "--out", file)
+    done = mien("export", folder, *both, "--out", file, "--int8")
     assert done.code == 0, done
     assert "least score" in done.out
     assert f"--data {album} --data {more} --task detect" in done.out
@@ -319,7 +330,12 @@ def test_the_command_trains_and_exports_one(album: Path, tmp_path: Path, astrona
     done = mien("evaluate", file, "--data", album)
     assert done.code == 1
     assert "card of" in done.err
-    assert mien("export", folder, *both, "--int8").code == 1
+    small = load_detector(tmp_path / "eyes-int8.onnx")
+    assert small.card.name == "eyes-int8"
+    assert len(small.weights) < file.stat().st_size
+    assert small.card.provenance["of_sha256"] == model.card.sha256
+    assert MienDetector(small, min_score=0).detect(astronaut).detector == "mien"
+    assert mien("export", folder, *both, "--balance", "1").code == 1
     other = tmp_path / "other.parquet"
     other.write_bytes(album.read_bytes())
     done = mien("export", folder, "--data", other, "--data", more, "--out", tmp_path / "again.onnx")

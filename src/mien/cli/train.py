@@ -114,7 +114,7 @@ def export(
         ),
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Also write NAME-int8.onnx, calibrated on training crops, and measure it.")
+        bool, typer.Option("--int8", help="Also write NAME-int8.onnx, calibrated on training images, and measure it.")
     ] = False,
 ) -> None:
     """Write a run's best network, or the mean of several runs', as ONNX with its card, compared with torch and
@@ -155,6 +155,9 @@ def _print_exported(made: Exported | ExportedDetector) -> None:
     if isinstance(made.card, DetectorCard):
         _say("parity", f"boxes within {made.difference:.1g} pixels of torch on {made.images} held-out photographs")
         _say("least score", f"{made.card.min_score:.3f}")
+        if small := getattr(made, "int8", None):
+            _say("int8", f"{small.weights} ({small.weights.stat().st_size / 1e6:.2f} MB)")
+            _say("least score", f"{small.card.min_score:.3f} with int8")
         return
     _say("parity", f"probabilities within {made.difference:.1g} of torch's on {made.images} validation images")
     _say("temperature", f"{made.card.temperature:.3f}")

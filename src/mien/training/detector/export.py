@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import torch
+import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -19,10 +21,11 @@ from mien.data.photographs import Photograph
 from mien.errors import DataError, ModelError
 from mien.models import DetectorCard, DetectorModel
 from mien.training.detector.assignment import Cells
-from mien.training.detector.net import STD, DetectorNet, normalised
+from mien.training.detector.net import MEAN, STD, DetectorNet
 from mien.training.detector.precision import Result, score_at_false_alarms
 from mien.training.expression.export import fold_batch_norm, program_bytes, provenance_of
 from mien.training.expression.net import parameter_count
+from mien.training.int8 import to_int8
 from mien.training.recipe import DetectorRecipe
 from mien.training.run_folder import RunFolder
 from mien.vision.detect import MienDetector, pad
@@ -34,6 +37,8 @@ FALSE_ALARMS = 1 / 15
 """Per held-out photograph, at the score that the card gives as the least."""
 _SEARCHED = 0.05
 _PARITY_PICTURES = 64
+_CALIBRATION_PICTURES, _CALIBRATION_SIDE = 128, 320
+_UNCHANGED = ("stem.0.", "stem.3.")
 
 
 @dataclass(frozen=True)
@@ -45,26 +50,31 @@ class ExportedDetector:
     card: DetectorCard
     difference: float
     images: int
+    int8: ExportedDetector | None = None
+    """The same as int8, where it was asked for; parity was proved before."""
 
 
 class Deployed(nn.Module):
     """Pictures `(n, H, W, 3)` uint8 RGB, both sides multiples of 32, to scores `(n, c)` in 0..1, boxes `(n, c, 4)` and
     landmarks `(n, c, 5, 2)` in pixels."""
 
-    def __init__(self, net: DetectorNet, std: float = STD) -> None:
+    def __init__(self, stored: DetectorNet) -> None:
+        """Of what `as_stored` gives."""
         super().__init__()
-        self.net, self._std = net, std
+        self.net = stored
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        outputs = self.net(normalised(pictures, self._std))
+        framed = F.pad(pictures, (0, 0, 1, 1, 1, 1), value=round(MEAN))
+        outputs = self.net(framed.permute(0, 3, 1, 2).float())
         logits, boxes, landmarks = Cells.of(pictures.shape[1], pictures.shape[2], pictures.device).decode(outputs)
         return logits.sigmoid(), boxes, landmarks
 
 
 def export_detector(
-    run_folder: Path, files: Sequence[Path], out: Path, name: str, tell: Callable[[str], object] = lambda stage: None
-) -> ExportedDetector:
-    """Write `out` (.onnx) and its card (.json beside it) from a detector's run.
+    run_folder: Path, files: Sequence[Path], out: Path, name: str, tell: Callable[[str], object] = lambda stage: None,
+    *, int8: bool = False,
+) -> ExportedDetector:  # fmt: skip
+    """Write `out` (.onnx) and its card (.json beside it) from a detector's run, with `int8` also NAME-int8.onnx.
 
     The card's least score is the one that gives one false alarm in 15 held-out photographs of `files`, which the run
     was trained on. Writes nothing and raises ModelError where torch and ONNX Runtime disagree.
@@ -97,28 +107,70 @@ def export_detector(
         provenance=provenance_of(run),
     )
     tell("choosing the least score")
-    card = card.model_copy(update={"min_score": round(_least_score(DetectorModel(card, weights), held_out), 3)})
+    card = _with_least_score(card, weights, held_out)
     card_path = models.save(out, card, weights)
-    return ExportedDetector(out, card_path, card, difference, min(len(held_out), _PARITY_PICTURES))
+    made = ExportedDetector(out, card_path, card, difference, min(len(held_out), _PARITY_PICTURES))
+    if not int8:
+        return made
+    tell("calibrating int8")
+    some = [one for one in everything if one.part == "train"]
+    some = some[:: max(1, len(some) // _CALIBRATION_PICTURES)][:_CALIBRATION_PICTURES]
+    small = quantized(net, some)
+    provenance = card.provenance | {
+        "quantization": f"static int8, calibrated on {len(some)} training photographs", "of_sha256": card.sha256,
+    }  # fmt: skip
+    digest = hashlib.sha256(small).hexdigest()
+    card = card.model_copy(update={"name": f"{name}-int8", "sha256": digest, "provenance": provenance})
+    tell("choosing the least score of int8")
+    card = _with_least_score(card, small, held_out)
+    target = out.with_stem(f"{out.stem}-int8")
+    return replace(made, int8=replace(made, weights=target, card_path=models.save(target, card, small), card=card))
 
 
 def to_onnx(net: DetectorNet) -> bytes:
     """The network as one checked ONNX file with free batch, height and width, its weights stored as float16."""
+    return _halved(_program(net))
+
+
+def quantized(net: DetectorNet, photographs: Sequence[Photograph]) -> bytes:
+    """The network as int8, its ranges those on the photographs. What comes before the second block at a quarter of the
+    picture's size stays as it is: it takes longer to bring into int8 than to compute."""
+    squares = (cv2.resize(one.pixels(), (_CALIBRATION_SIDE, _CALIBRATION_SIDE)) for one in photographs)
+    return to_int8(_program(net), (np.asarray(square)[None] for square in squares), nodes=_body, reduce_range=True)
+
+
+def _body(graph: onnx.GraphProto) -> list[str]:
+    """Names of the convolutions behind the stem's first block, and of the steps between two of them."""
+    names, maps = [], set[str]()
+    for node in graph.node:
+        if node.op_type == "Conv":
+            inside = not node.input[1].removeprefix("net.").startswith(_UNCHANGED)
+        else:
+            inside = node.op_type in {"Relu", "Add", "Resize"} and node.input[0] in maps
+        if inside:
+            names.append(node.name)
+            maps |= set(node.output)
+    return names
+
+
+def _program(net: DetectorNet) -> bytes:
     rows, columns = torch.export.Dim("rows", min=1), torch.export.Dim("columns", min=1)
     free = {0: torch.export.Dim("batch"), 1: 32 * rows, 2: 32 * columns}
     example = torch.zeros(2, 96, 128, 3, dtype=torch.uint8)
     stored = as_stored(net)
-    return _halved(program_bytes(Deployed(stored, std=1), example, "pictures", ["scores", "boxes", "landmarks"], free))
+    return program_bytes(Deployed(stored), example, "pictures", ["scores", "boxes", "landmarks"], free)
 
 
 def as_stored(net: DetectorNet) -> DetectorNet:
-    """A copy in evaluation mode with the weights that the file holds: normalisations and `STD` folded in, rounded to
-    float16. It takes pictures less their mean, undivided."""
+    """A copy in evaluation mode with the weights that the file holds: normalisations, `MEAN` and `STD` folded in, and
+    rounded to float16. It takes pictures in 0..255, with a border of one pixel of the mean around them."""
     folded = fold_batch_norm(net)
     assert isinstance(folded, DetectorNet)
     first = folded.stem[0]
-    assert isinstance(first, nn.Conv2d)
-    first.weight.data /= STD  # saves a pass over the picture; the mean cannot follow, for borders are zeros
+    assert isinstance(first, nn.Conv2d) and first.bias is not None
+    first.weight.data /= STD  # saves two passes over the picture
+    first.bias.data -= MEAN * first.weight.data.half().float().sum((1, 2, 3))
+    first.padding = (0, 0)  # its borders would be black
     for parameter in folded.parameters():
         # Too large for float16 are only weights of channels that are always zero, as some become in training.
         parameter.data = parameter.data.half().float().nan_to_num(posinf=0, neginf=0)
@@ -150,7 +202,7 @@ def _halved(weights: bytes) -> bytes:
 def prove_parity(net: DetectorNet, weights: bytes, held_out: list[Photograph]) -> float:
     """Largest difference in pixels between torch (float32, with the weights as they are stored) and ONNX Runtime, among
     the cells that both give a score of a tenth or more."""
-    session, deployed, worst = Session(weights, "the exported detector"), Deployed(as_stored(net), std=1), 0.0
+    session, deployed, worst = Session(weights, "the exported detector"), Deployed(as_stored(net)), 0.0
     for photograph in held_out:
         pictures = pad(photograph.pixels())[None]
         ours = [output.numpy() for output in deployed(torch.from_numpy(pictures))]
@@ -166,10 +218,10 @@ def prove_parity(net: DetectorNet, weights: bytes, held_out: list[Photograph]) -
     return worst
 
 
-def _least_score(model: DetectorModel, held_out: list[Photograph]) -> float:
-    detector = MienDetector(model, min_score=_SEARCHED)
+def _with_least_score(card: DetectorCard, weights: bytes, held_out: list[Photograph]) -> DetectorCard:
+    detector = MienDetector(DetectorModel(card, weights), min_score=_SEARCHED)
     results: list[Result] = []
     for photograph in held_out:
         faces = detector.detect(photograph.pixels())
         results.append((faces.scores, faces.boxes, photograph.boxes, photograph.ignore))
-    return score_at_false_alarms(results, FALSE_ALARMS)
+    return card.model_copy(update={"min_score": round(score_at_false_alarms(results, FALSE_ALARMS), 3)})

@@ -19,10 +19,9 @@ MEAN, STD = 114.75, 63.75
 """Of a picture's values in 0..255: what the network sees is their difference to the one, divided by the other."""
 
 
-def normalised(pictures: Tensor, std: float = STD) -> Tensor:
+def normalised(pictures: Tensor) -> Tensor:
     """Pictures `(n, H, W, 3)` uint8 as the network takes them, `(n, 3, H, W)` float32, channels last in memory."""
-    x = pictures.permute(0, 3, 1, 2).float() - MEAN
-    return x if std == 1 else x / std
+    return (pictures.permute(0, 3, 1, 2).float() - MEAN) / STD
 
 
 class Separable(nn.Module):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from mien import models
 from mien.data.photographs import Photograph
 from mien.errors import ModelError
-from mien.training.detector.net import STD, DetectorNet, Separable, normalised
+from mien.training.detector.net import MEAN, STD, DetectorNet, Separable, normalised
 from mien.training.recipe import DetectorRecipe
 from mien.training.run_folder import RunFolder
 
@@ -60,8 +61,12 @@ def unfold(net: DetectorNet, weights: bytes, pictures: NDArray[np.uint8]) -> Non
     from onnx import numpy_helper
 
     graph = onnx.load_model_from_string(weights).graph
-    held = {one.name: torch.from_numpy(numpy_helper.to_array(one).astype(np.float32)) for one in graph.initializer}
-    held["net.stem.0.weight"] *= STD  # the exported network sees pictures less their mean, undivided
+    arrays = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    held = {name: torch.from_numpy(_as_real(name, array, arrays)) for name, array in arrays.items()}
+    held |= {name.removesuffix("_quantized"): weight for name, weight in held.items() if name.endswith("_quantized")}
+    # The exported network sees pictures that are not normalised.
+    held["net.stem.0.bias"] += MEAN * held["net.stem.0.weight"].sum((1, 2, 3))
+    held["net.stem.0.weight"] *= STD
     norms: dict[nn.Module, nn.BatchNorm2d] = dict(_normalised_convolutions(net))
     rows: dict[nn.Module, int] = {}
     """How many of a convolution's rows come from the file."""
@@ -98,6 +103,16 @@ def unfold(net: DetectorNet, weights: bytes, pictures: NDArray[np.uint8]) -> Non
     for hook in hooks:
         hook.remove()
     net.train()
+
+
+def _as_real(name: str, array: NDArray[Any], arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+    """A file's array as float32; an int8 weight, or the bias beside it, by the scale of its channel."""
+    real, weight = array.astype(np.float32), name.removesuffix("_quantized")
+    if name == weight:
+        return real
+    scale = arrays.get(f"{weight}_scale", arrays.get(f"{name}_scale"))
+    assert scale is not None
+    return np.asarray(real * scale.reshape(-1, *[1] * (array.ndim - 1)), np.float32)
 
 
 def _fill(parameter: Tensor, held: Tensor) -> None:

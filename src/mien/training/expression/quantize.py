@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 
@@ -23,6 +19,7 @@ from mien.errors import DataError
 from mien.models import Card, Model
 from mien.training.expression.calibration import temperature
 from mien.training.expression.net import to_input
+from mien.training.int8 import to_int8
 from mien.training.recipe import Recipe
 from mien.vision.classify import Classifier, softmax
 
@@ -80,37 +77,10 @@ def export_int8(
 
 
 def quantize(weights: bytes, crops: NDArray[np.uint8], size: int) -> bytes:
-    """A float32 ONNX network as int8 (quantise-dequantise form), its ranges those of grey uint8 crops `(n, S, S)`.
-
-    Raises DataError without crops.
-    """
-    from onnxruntime.quantization import QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
+    """A float32 ONNX network as int8, its ranges those of grey uint8 crops `(n, S, S)`. DataError without any."""
     if not len(crops):
         raise DataError("int8 needs training crops to find its ranges on, and there is none")
-    name = onnx.load_from_string(weights).graph.input[0].name
-    with TemporaryDirectory() as folder, _quiet():
-        full, ready, made = (Path(folder) / f"{stage}.onnx" for stage in ("full", "ready", "int8"))
-        full.write_bytes(weights)
-        quant_pre_process(full, ready, skip_symbolic_shape=True)
-        quantize_static(
-            ready, made, _Crops(crops, size, name), per_channel=True,
-            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-        )  # fmt: skip
-        return made.read_bytes()
-
-
-class _Crops:
-    """Batches of network input, one after the other, as onnxruntime's calibration asks for them."""
-
-    def __init__(self, crops: NDArray[np.uint8], size: int, name: str) -> None:
-        self._batches = iter(torch.split(torch.from_numpy(crops), _BATCH))
-        self._size, self._name = size, name
-
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else {self._name: to_input(batch, self._size).numpy()}
+    return to_int8(weights, (to_input(batch, size).numpy() for batch in torch.split(torch.from_numpy(crops), _BATCH)))
 
 
 def compare(full: Model, small: Model, crops: NDArray[np.uint8], labels: NDArray[np.int64]) -> dict[str, Any]:
@@ -142,15 +112,3 @@ def compare(full: Model, small: Model, crops: NDArray[np.uint8], labels: NDArray
             spent = 1000 * (perf_counter() - start) / len(timed)
             scores[name]["milliseconds_per_face"] = min(scores[name]["milliseconds_per_face"], round(spent, 3))
     return scores
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantiser logs its advice on the root logger, whatever was done."""
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
