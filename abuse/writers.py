@@ -35,8 +35,8 @@ batch_size = 16
 
 
 def gone_on(bench: Bench, writer: Writer) -> Ended:
-    """The command that goes on, or the same once more; a run that never got as far as its recipe is begun anew, as the
-    sentence asks."""
+    """The command that resumes, or the same once more; a run killed before its recipe was written starts from scratch,
+    as the error message asks."""
     words = writer.again or writer.words
     ended = bench.mien(*words)
     if ended.code and "--resume" in words and "holds no run" in ended.err:

@@ -17,7 +17,7 @@ from mien import load
 from mien.errors import DataError, ModelError
 from mien.models import DetectorModel, load_detector
 from mien.training.detector.assignment import Cells, Truth, assign, costs
-from mien.training.detector.export import prove_parity, quantized, to_onnx
+from mien.training.detector.export import in_float32, prove_parity, quantized, to_onnx
 from mien.training.detector.net import DetectorNet, Separable, normalised
 from mien.training.detector.precision import Result, average_precision, score_at_false_alarms
 from mien.training.detector.start import start, unfold
@@ -227,7 +227,7 @@ def test_an_exported_detector_can_be_trained_on(astronaut: NDArray[np.uint8]) ->
     best = int(scores[0].argmax())
     assert scores[0, best] > 0.7
     assert np.abs(boxes[0, best].numpy() - np.array(BOX) / 2).max() < 8
-    small = quantized(first, [marked(one) for one in pictures])
+    small = quantized(in_float32(first), [marked(one) for one in pictures])
     assert len(small) < len(exported)
     sure, again = (
         MienDetector(DetectorModel(load_detector().card, file)).detect(picture) for file in (exported, small)

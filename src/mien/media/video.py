@@ -44,7 +44,7 @@ _ALONE = {"h264", "vp8", "libdav1d"}
 _CHOOSY = {"hevc"}
 """Decoders that, after a loss, keep back all frames up to the next key frame unless they are told not to."""
 _LENIENT = {"mjpeg"}
-"""Decoders that pass over damage unless they are told to refuse it."""
+"""Decoders that ignore damage unless told to refuse it."""
 _FASTEST = 1000
 """Frames a second; more is a container's count of time, not its rate."""
 _UNTIMED = {"mpjpeg", "mjpeg"}
@@ -245,7 +245,7 @@ class Film:
                 yield from frames
 
     def _left_of(self, packet: Any) -> list[Any]:
-        """The picture in a packet that was refused, as far as it goes, where each packet is a picture by itself."""
+        """What can be decoded of a refused packet, where each packet is a whole picture."""
         if self._stream.codec_context.name not in _LENIENT or self.live:
             return []
         self._lenient = self._lenient or self.reopen()

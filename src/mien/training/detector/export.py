@@ -93,7 +93,8 @@ def export_detector(
         raise DataError(f"{run.path} was trained on other photographs than {named}; give those it was trained on")
     held_out = photographs.held_out(everything)
     tell("writing the network")
-    weights = to_onnx(net)
+    program = in_float32(net)
+    weights = halved(program)
     tell("comparing it with torch")
     difference = prove_parity(net, weights, held_out[:_PARITY_PICTURES])
     card = DetectorCard(
@@ -115,7 +116,7 @@ def export_detector(
     tell("calibrating int8")
     some = [one for one in everything if one.part == "train"]
     some = some[:: max(1, len(some) // _CALIBRATION_PICTURES)][:_CALIBRATION_PICTURES]
-    small = quantized(net, some)
+    small = quantized(program, some)
     provenance = card.provenance | {
         "quantization": f"static int8, calibrated on {len(some)} training photographs", "of_sha256": card.sha256,
     }  # fmt: skip
@@ -129,14 +130,14 @@ def export_detector(
 
 def to_onnx(net: DetectorNet) -> bytes:
     """The network as one checked ONNX file with free batch, height and width, its weights stored as float16."""
-    return _halved(_program(net))
+    return halved(in_float32(net))
 
 
-def quantized(net: DetectorNet, photographs: Sequence[Photograph]) -> bytes:
-    """The network as int8, its ranges those on the photographs. What comes before the second block at a quarter of the
-    picture's size stays as it is: it takes longer to bring into int8 than to compute."""
+def quantized(program: bytes, photographs: Sequence[Photograph]) -> bytes:
+    """What `in_float32` gives as int8, its ranges those on the photographs. What comes before the second block at a
+    quarter of the picture's size stays as it is: it takes longer to bring into int8 than to compute."""
     squares = (cv2.resize(one.pixels(), (_CALIBRATION_SIDE, _CALIBRATION_SIDE)) for one in photographs)
-    return to_int8(_program(net), (np.asarray(square)[None] for square in squares), nodes=_body, reduce_range=True)
+    return to_int8(program, (np.asarray(square)[None] for square in squares), nodes=_body, reduce_range=True)
 
 
 def _body(graph: onnx.GraphProto) -> list[str]:
@@ -153,7 +154,8 @@ def _body(graph: onnx.GraphProto) -> list[str]:
     return names
 
 
-def _program(net: DetectorNet) -> bytes:
+def in_float32(net: DetectorNet) -> bytes:
+    """As `to_onnx`, with weights of full size, though rounded to float16."""
     rows, columns = torch.export.Dim("rows", min=1), torch.export.Dim("columns", min=1)
     free = {0: torch.export.Dim("batch"), 1: 32 * rows, 2: 32 * columns}
     example = torch.zeros(2, 96, 128, 3, dtype=torch.uint8)
@@ -177,7 +179,7 @@ def as_stored(net: DetectorNet) -> DetectorNet:
     return folded
 
 
-def _halved(weights: bytes) -> bytes:
+def halved(weights: bytes) -> bytes:
     """The same file with its float32 weights stored as float16, which whoever loads it casts back once."""
     model = onnx.load_model_from_string(weights)
     casts = []

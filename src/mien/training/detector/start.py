@@ -23,7 +23,7 @@ from mien.training.run_folder import RunFolder
 _PICTURES, _SIDE = 96, 256
 """How many training photographs, and how large, tell what the normalisations of an exported network should be."""
 _DEAD = 1e-6
-"""Variance below which a channel says the same about all of them: it starts anew, without a say until it learns one."""
+"""Variance below which a channel is constant on all of them: it is initialised again, with a scale of zero."""
 
 
 def start(net: DetectorNet, recipe: DetectorRecipe, photographs: Sequence[Photograph]) -> None:
