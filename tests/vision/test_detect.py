@@ -143,7 +143,8 @@ def test_a_large_soft_face_beside_the_middle_has_no_ghosts(astronaut: NDArray[np
 def test_a_part_of_a_larger_face_is_no_face() -> None:
     """What lies in a better face goes, what lies in a fainter one or only beside stays."""
     face, eye, beside = (0.0, 0.0, 100.0, 120.0), (20.0, 30.0, 55.0, 70.0), (80.0, 30.0, 115.0, 70.0)
-    boxes, points = np.array([face, eye, beside], np.float32), np.zeros((3, 5, 2), np.float32)
+    boxes = np.repeat(np.array([face, eye, beside], np.float32), 8, 0)
     for scores, kept in (([0.9, 0.8, 0.7], [face, beside]), ([0.7, 0.8, 0.6], [eye, face, beside])):
-        found, _, _ = blend(boxes, np.array(scores, np.float32), points, 0.5, 0.4)
+        sure = np.repeat(np.array(scores, np.float32), 8)
+        found, _, _ = blend(boxes, sure, np.zeros((24, 5, 2), np.float32), 0.5, 0.4)
         np.testing.assert_allclose(found, kept)

@@ -35,10 +35,19 @@ def test_a_blended_face_is_the_mean_of_those_that_agree_by_the_square_of_their_s
     scores = np.array([0.8, 0.4, 0.5, 0.3], np.float32)  # the third overlaps the best by a third only
     landmarks = np.zeros((4, 5, 2), np.float32)
     landmarks[1, :, 0] = 5
-    faces, sure, points = blend(boxes, scores, landmarks, min_score=0.6, overlap=0.3)
-    np.testing.assert_allclose(faces, [[0.4, 0, 20.4, 20]], atol=1e-5)
-    np.testing.assert_allclose(sure, [0.8])
+    faces, _, points = blend(boxes, scores, landmarks, min_score=0.1, overlap=0.3)
+    np.testing.assert_allclose(faces[0], [0.4, 0, 20.4, 20], atol=1e-5)
     np.testing.assert_allclose(points[0], np.tile([1, 0], (5, 1)), atol=1e-5)
+
+
+def test_what_many_cells_see_is_surer_than_what_one_sees() -> None:
+    boxes = np.array([[0, 0, 20, 20], *[[60, 60, 80, 80]] * 10], np.float32)
+    scores = np.array([0.9, *np.linspace(0.5, 0.8, 10)], np.float32)
+    faces, sure, _ = blend(boxes, scores, np.zeros((11, 5, 2), np.float32), min_score=0.1, overlap=0.3)
+    np.testing.assert_allclose(faces, boxes[[1, 0]])
+    np.testing.assert_allclose(sure, [np.linspace(0.5, 0.8, 10)[2:].mean(), 0.9 / 8], rtol=1e-5)
+    faces, _, _ = blend(boxes, scores, np.zeros((11, 5, 2), np.float32), min_score=0.2, overlap=0.3)
+    np.testing.assert_allclose(faces, boxes[[1]])
 
 
 def test_boxes_without_a_score_can_be_blended() -> None:

@@ -59,16 +59,29 @@ def crop_faces(image: NDArray[np.uint8], faces: Faces, size: int, geometry: Crop
     """
     crops = np.empty((len(faces), size, size), np.uint8)
     for i, transform in enumerate(crop_transforms(faces.landmarks, size, geometry)):
-        pixels_per_sample = 1 / max(float(np.hypot(transform[0, 0], transform[1, 0])), 1e-6)
-        finer = int(np.clip(round(pixels_per_sample), 1, _MAX_OVERSAMPLING))
-        transform = transform * finer
-        transform[:, 2] += transform[:, :2].sum(1) / 2 - 0.5  # OpenCV counts from pixel centres, landmarks from corners
-        sampled = cv2.warpAffine(
-            image, transform, (size * finer, size * finer), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        grey = cv2.cvtColor(sampled, cv2.COLOR_RGB2GRAY)
-        crops[i] = grey if finer == 1 else cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA)
+        crops[i] = sample(image, transform, size, grey=True)
     return crops
+
+
+def sample(
+    image: NDArray[np.uint8], transform: NDArray[np.float64], size: int, *, grey: bool = False,
+    beyond_black: bool = False,
+) -> NDArray[np.uint8]:  # fmt: skip
+    """What a map `(2, 3)` from an `(H, W, 3)` uint8 RGB image brings into a square of `size` pixels, in colour or
+    `grey`. Where that reaches past the image the border pixels go on, or all is black. What is shrunk is sampled at the
+    image's own resolution and averaged."""
+    pixels_per_sample = 1 / max(float(np.hypot(transform[0, 0], transform[1, 0])), 1e-6)
+    finer = int(np.clip(round(pixels_per_sample), 1, _MAX_OVERSAMPLING))
+    transform = transform * finer
+    transform[:, 2] += transform[:, :2].sum(1) / 2 - 0.5  # OpenCV counts from pixel centres, landmarks from corners
+    border = cv2.BORDER_CONSTANT if beyond_black else cv2.BORDER_REPLICATE
+    side = size * finer
+    sampled = cv2.warpAffine(image, transform, (side, side), flags=cv2.INTER_LINEAR, borderMode=border)
+    if grey:
+        sampled = cv2.cvtColor(sampled, cv2.COLOR_RGB2GRAY)
+    if finer > 1:
+        sampled = cv2.resize(sampled, (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(sampled, np.uint8)
 
 
 def resize_crop(crop: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -36,7 +36,7 @@ _VALIDATION_SEED = 20131
 _EXAMINED = 400
 """Held-out photographs at most that scenes for validation are composed around."""
 _MIN_SCORE, _MAX_FACES = 0.02, 100
-_MINED, _MISTAKEN = 6000, 0.6
+_MINED, _MISTAKEN = 6000, 0.45
 """Photographs at most that are searched for mistakes to learn from, and the least score of such a mistake."""
 Batch = tuple[Tensor, Truth]
 """Pictures `(n, S, S, 3)` uint8 RGB, and what is in them."""

@@ -1,4 +1,5 @@
-"""The detector of this package: a small network, trained here, that looks at every picture twice."""
+"""The detector of this package: a small network, trained here, that looks at every picture twice, and once more at
+what it is not sure of."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 from mien.faces import Faces
 from mien.models import DetectorModel
 from mien.vision.boxes import areas, overlaps
+from mien.vision.detect.closer import DOUBTFUL, look_closer
 from mien.vision.detect.reduction import LONG_SIDE, reduce
-from mien.vision.detect.suppression import blend
+from mien.vision.detect.suppression import blend, suppress
 from mien.vision.runtime import Session
 
 _SEEN = 0.15
@@ -54,8 +56,11 @@ class MienDetector:
             large = areas(again) >= least
             boxes, scores = np.concatenate([boxes, again[large]]), np.concatenate([scores, sure[large]])
             landmarks = np.concatenate([landmarks, points[large]])
-        boxes, scores, landmarks = blend(boxes, scores, landmarks, self.min_score, self._overlap)
-        return Faces(boxes, scores, landmarks, width=width, height=height, detector=self.name)
+        boxes, scores, landmarks = blend(boxes, scores, landmarks, min(self.min_score, DOUBTFUL), self._overlap)
+        boxes, scores, landmarks = look_closer(image, boxes, scores, landmarks, self._session.run)
+        kept = suppress(boxes, scores, self._overlap)
+        kept = kept[scores[kept] >= self.min_score]
+        return Faces(boxes[kept], scores[kept], landmarks[kept], width=width, height=height, detector=self.name)
 
     def expecting(self) -> MienDetector:
         """The same detector with a lower least score, for whoever knows where to expect a face."""

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from mien.vision.boxes import areas, overlaps, shared_areas
 
 _SAME = 0.6
-"""How far a box must overlap the best one to have a say in where the face is."""
+"""How far a box must overlap the best one to have a say in where the face is, and how sure that it is one."""
+WITNESSES = 8
+"""So many cells see a face of 24 pixels or more; what looks like one to a single cell is seldom one."""
 _INSIDE, _LARGER = 0.7, 2.5
 """Share of a box in another, and how much larger that one is, for it to be a part of it and no face of its own."""
 
@@ -19,18 +21,20 @@ def blend(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:  # fmt: skip
     """Suppression that wastes nothing: what stays, best first, of boxes `(n, 4)`, scores `(n,)` and landmarks
     `(n, 5, 2)`, each box and its landmarks as the mean of all that overlap it by three fifths or more, weighted by the
-    square of their scores (Bazarevsky et al. 2019, BlazeFace). Those below `min_score` only lend their weight, and what
-    lies in a better, larger one goes."""
+    square of their scores (Bazarevsky et al. 2019, BlazeFace), its score as the mean of the eight best among them, 0
+    for each that is missing. What then scores less than `min_score`, or lies in a better, larger one, goes."""
     kept = np.array([i for i in suppress(boxes, scores, overlap) if scores[i] >= min_score], np.intp)
     kept = kept[~_parts(boxes[kept])]
-    new_boxes, new_landmarks = boxes[kept], landmarks[kept]
-    for n, i in enumerate(kept):
-        near = overlaps(boxes[[i]], boxes)[0] >= _SAME
+    new_boxes, new_scores, new_landmarks = boxes[kept], scores[kept], landmarks[kept]
+    for n, near in enumerate(overlaps(boxes[kept], boxes) >= _SAME):
         weight = np.maximum(scores[near], 1e-6) ** 2
         weight /= weight.sum()
         new_boxes[n] = weight @ boxes[near]
         new_landmarks[n] = np.tensordot(weight, landmarks[near], 1)
-    return new_boxes, scores[kept], new_landmarks
+        new_scores[n] = np.sort(scores[near])[-WITNESSES:].sum() / WITNESSES
+    order = np.argsort(-new_scores, kind="stable")
+    order = order[new_scores[order] >= min_score]
+    return new_boxes[order], new_scores[order], new_landmarks[order]
 
 
 def _parts(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
