@@ -21,6 +21,7 @@ from mien.files import printable
 if TYPE_CHECKING:
     from mien.evaluation.detection.scores import DetectionReport
     from mien.evaluation.expression.compare import Comparison
+    from mien.evaluation.expression.origins import Origins
     from mien.evaluation.expression.scores import Scores
     from mien.training.detector.export import ExportedDetector
     from mien.training.expression.export import Exported
@@ -173,6 +174,12 @@ def evaluate(
 ) -> Comparison: ...  # fmt: skip
 @overload
 def evaluate(
+    models: AnyPath | Sequence[AnyPath], data: Sequence[AnyPath], *, task: Literal["expression"] = ...,
+    split: str = ..., tta: str = ..., robustness: bool = ..., out: AnyPath | None = ..., progress: Progress = ...,
+    note: Note = ...,
+) -> Scores | Comparison | Origins: ...  # fmt: skip
+@overload
+def evaluate(
     models: AnyPath | Sequence[AnyPath], data: AnyPath | Sequence[AnyPath], *, task: Literal["detect"],
     split: str = ..., tta: str = ..., robustness: bool = ..., every: int = ..., out: AnyPath | None = ...,
     progress: Progress = ..., note: Note = ...,
@@ -181,12 +188,15 @@ def evaluate(
     models: AnyPath | Sequence[AnyPath], data: AnyPath | Sequence[AnyPath], *, task: str = "expression",
     split: str = "validation", tta: str = "none", robustness: bool = False, every: int = 1, out: AnyPath | None = None,
     progress: Progress = _silent, note: Note = _warn,
-) -> Scores | Comparison | DetectionReport:  # fmt: skip
-    """Measure a model (Scores) or a list of models on the same images (Comparison); choose on validation, keep test.
+) -> Scores | Comparison | Origins | DetectionReport:  # fmt: skip
+    """Measure a model (Scores) or a list of models on the same images (Comparison), or either on several prepared sets
+    (Origins); choose on validation, keep test.
 
-    `models` are names of shipped ones or paths of .onnx files, `data` a prepared set. `tta` averages test-time
-    augmentations: none, mirror or crops. `robustness` also measures under eight corruptions at five strengths. Into
-    the folder `out` go scores.json, confusion.png and reliability.png, of several models in a folder for each.
+    `models` are names of shipped ones or paths of .onnx files, `data` one prepared set or several of different origin:
+    the mean over these says what a model is worth on pictures unlike its training data. A set with images in one split
+    only is measured there. `tta` averages test-time augmentations: none, mirror or crops. `robustness` also measures
+    under eight corruptions at five strengths. Into the folder `out` go scores.json, confusion.png and reliability.png,
+    of several sets or models in a folder for each, and of several sets origins.json and origins.png.
 
     With `task="detect"` the models are detectors (an empty list: all that are available), and a DetectionReport is
     returned. `data` is then one data set or several, measured one by one: a Parquet file of photographs with marked
@@ -205,6 +215,7 @@ def evaluate(
         return measure_detectors(names, _paths(data), every, target, progress, note)
     from mien import models as shelf
     from mien.evaluation.expression.measure import measure, save_scores
+    from mien.evaluation.expression.origins import measure_origins, save_origins
     from mien.evaluation.expression.report import few_images
     from mien.evaluation.expression.scores import TTA_WORDS
 
@@ -212,10 +223,19 @@ def evaluate(
         raise DataError("every is for detectors; leave it out to measure expressions")
     if not names:
         raise ModelError("name a model to measure: a shipped one, or the path of an .onnx file")
-    folder = _single(_paths(data))
+    folders = _paths(data)
     loaded = {_unique(names, i): shelf.load(name) for i, name in enumerate(names)}
     views = _one_of("tta", tta, tuple(TTA_WORDS))
-    found = measure(loaded, folder, split, views, robustness, progress)
+    if len(folders) > 1:
+        sets = [str(folder) for folder in folders]
+        if len(set(sets)) < len(sets):
+            raise DataError("a data set is given twice; name each once")
+        named = {_unique(sets, i): folder for i, folder in enumerate(folders)}
+        origins = measure_origins(loaded, named, split, views, robustness, progress, note)
+        if target is not None:
+            save_origins(origins, target)
+        return origins
+    found = measure(loaded, folders[0], split, views, robustness, progress)
     if sentence := few_images(found.scores[0]):
         note(sentence)
     if target is not None:
@@ -310,7 +330,7 @@ def _paths(data: AnyPath | Sequence[AnyPath]) -> list[Path]:
 
 
 def _single(paths: Sequence[Path]) -> Path:
-    """The one data set of an expression network."""
+    """The one data set that an expression network is trained on."""
     if len(paths) > 1:
         raise DataError(f"an expression network takes one prepared set, not {len(paths)}; only detectors take several")
     return paths[0]

@@ -248,7 +248,6 @@ def test_the_command_refuses_in_one_sentence(astronaut: NDArray[np.uint8], tmp_p
         ((*detect, tmp_path / "none.parquet", "haar"), 1, "cannot be read as Parquet"),
         (("evaluate", "haar", "--task", "detekt", "--data", data), 1, "did you mean 'detect'"),
         (("evaluate", "--data", data), 1, "name a model to measure"),
-        (("evaluate", "base", "--data", data, "--data", tmp_path), 1, "takes one prepared set, not 2"),
         (("evaluate", "base", "--data", data, "--every", 2), 1, "every is for detectors"),
     ):
         done = mien(*arguments)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mien.evaluation.expression.compare import Comparison
+    from mien.evaluation.expression.origins import Origins
 
 
 def evaluate(
@@ -20,8 +21,9 @@ def evaluate(
         list[Path],
         typer.Option(
             metavar="SET",
-            help="A prepared set, made by mien data prepare. To detect, a Parquet file of marked photographs, whose "
-            "held-out part is used, or a folder of pictures with their boxes.csv; several are measured apart.",
+            help="A prepared set, made by mien data prepare; several of different origin are measured apart, and "
+            "their mean is shown. To detect, a Parquet file of marked photographs, whose held-out part is used, or a "
+            "folder of pictures with their boxes.csv.",
         ),
     ],
     names: Annotated[
@@ -55,8 +57,8 @@ def evaluate(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Also write scores.json, confusion.png and reliability.png there, in a folder for each of several; "
-            "to detect, scores.json and detection.html.",
+            help="Also write scores.json, confusion.png and reliability.png there, in a folder for each of several "
+            "sets and models, of several sets origins.json and origins.png; to detect, scores.json and detection.html.",
         ),
     ] = None,
 ) -> None:
@@ -84,6 +86,11 @@ def evaluate(
             names or [], data, task=task, split=split, tta=tta, robustness=robustness, every=every, out=target,  # type: ignore[call-overload]
             progress=progress, note=note,
         )  # fmt: skip
+    if len(data) > 1:
+        _print_origins(found, as_json)
+        if target is not None:
+            note(f"wrote origins.json and origins.png to {target}, and the files of each set into folders there")
+        return
     if as_json:
         _print_json(found)
     else:
@@ -91,6 +98,19 @@ def evaluate(
     if target is not None:
         where = f"{target}, in a folder for each model" if len(found.scores) > 1 else target
         note(f"wrote scores.json, confusion.png and reliability.png to {where}")
+
+
+def _print_origins(found: Origins, as_json: bool) -> None:
+    from mien.cli.scores import origin_scores_table, origins_table, recalls_table
+
+    if as_json:
+        print(found.as_json())
+        return
+    tables = [origins_table(found)] if len(found.models) > 1 else []
+    for model in found.models:
+        tables += [origin_scores_table(found, model), recalls_table(found, model)]
+    for table in tables:
+        out.print(table)
 
 
 def _print_json(found: Comparison) -> None:

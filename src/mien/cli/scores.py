@@ -11,6 +11,7 @@ from rich.text import Text
 from mien.evaluation.expression.scores import TTA_WORDS
 
 if TYPE_CHECKING:
+    from mien.evaluation.expression.origins import Origins
     from mien.evaluation.expression.scores import Robustness, Scores
 
 
@@ -109,6 +110,65 @@ def comparison_table(found: Sequence[Scores]) -> Table:
         cells = [Text(text, "bold" if i in row.best else "") for i, text in enumerate(row.texts)]
         table.add_row(row.name, *cells)
     return table
+
+
+def origins_table(found: Origins) -> Table:
+    """A row for each data set and one for their mean: of several models the mean recall of each, the best in bold."""
+    first = next(iter(found.sets.values())).scores[0]
+    table = Table(title="mean recall over the labels", caption=TTA_WORDS[first.tta])
+    table.add_column("set")
+    table.add_column("split")
+    table.add_column("images", justify="right")
+    for model in found.models:
+        table.add_column(model, justify="right", overflow="fold")
+    for name, comparison in found.sets.items():
+        values = [scores.balanced_accuracy for scores in comparison.scores]
+        scores = comparison.scores[0]
+        table.add_row(name, scores.split, f"{scores.images:,}", *_best_bold(values))
+    table.add_section()
+    table.add_row("mean over origins", "", "", *_best_bold([found.mean(m).balanced_accuracy for m in found.models]))
+    return table
+
+
+def origin_scores_table(found: Origins, model: str) -> Table:
+    """The scores of one model that are one number each, by data set, and their means."""
+    table = Table("set", "accuracy", "mean recall", "macro-F1", "ECE", title=model)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, scores in found.of(model).items():
+        table.add_row(
+            name, percent(scores.accuracy), percent(scores.balanced_accuracy), percent(scores.macro_f1),
+            f"{scores.calibrated.ece:.3f}",
+        )  # fmt: skip
+    mean = found.mean(model)
+    table.add_section()
+    table.add_row(
+        "mean over origins", percent(mean.accuracy), Text(percent(mean.balanced_accuracy), "bold"),
+        percent(mean.macro_f1), f"{mean.ece:.3f}",
+    )  # fmt: skip
+    return table
+
+
+def recalls_table(found: Origins, model: str) -> Table:
+    """One model's recall of each label on each data set; the darker, the more of it."""
+    from mien.evaluation.expression.origins import recalls
+
+    rows = recalls(found)[model]
+    table = Table(title=f"{model}: recall of each label, %", box=None, padding=(0, 1, 0, 0))
+    table.add_column("", style="bold")
+    for label, _ in rows[0][1][:-1]:
+        table.add_column(label[:8], justify="right", no_wrap=True)
+    for name, row in rows:
+        cells = [
+            Text("") if recall is None else Text(f"{100 * recall:5.0f}", style=_shade(recall)) for _, recall in row[:-1]
+        ]
+        table.add_row(name, *cells)
+    return table
+
+
+def _best_bold(values: Sequence[float]) -> list[Text]:
+    best = percent(max(values))
+    return [Text(percent(value), "bold" if percent(value) == best else "") for value in values]
 
 
 def _shade(share: float) -> str:

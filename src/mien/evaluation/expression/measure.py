@@ -55,10 +55,15 @@ def save_scores(found: Comparison, target: Path) -> list[Path]:
     for scores in found.scores:
         folder = target
         if len(found.scores) > 1:
-            folder = target / re.sub(r"[^A-Za-z0-9.]+", "-", scores.model).strip("-.")
+            folder = target / folder_name(scores.model)
         _save(scores, folder)
         folders.append(folder)
     return folders
+
+
+def folder_name(name: str) -> str:
+    """A model's or set's name, which may be a path, as the name of a folder."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")
 
 
 def _save(scores: Scores, folder: Path) -> None:

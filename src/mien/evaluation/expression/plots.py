@@ -1,7 +1,8 @@
-"""Scores made visible: the confusion matrix and the reliability diagram, as PNG."""
+"""Scores made visible: the confusion matrix, the reliability diagram, and recall over data sets, as PNG."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ from mien.files import replacing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Recalls = Sequence[tuple[str, Sequence[tuple[str, float | None]]]]
+"""Rows of a name with a recall in 0..1 for each label, None where there is none."""
 
 BLUE, ORANGE, INK, FAINT = "#2563a8", "#e07b39", "#22262b", "#9aa3ad"
 DPI = 160
@@ -73,6 +77,36 @@ def save_reliability(scores: Scores, path: Path) -> None:
         axes.set_axisbelow(True)
         axes.grid(color="#e6e9ed", linewidth=0.8)
     figure.suptitle(f"{scores.model} on {scores.split}: confidence", color=INK, fontsize=14, fontweight="bold")
+    _save(figure, path)
+
+
+def save_origins(tables: Mapping[str, Recalls], path: Path) -> None:
+    """Write one heat map for each model: a row for each data set, a column for each label's recall, None left blank.
+
+    Raises MissingExtraError without matplotlib.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    sets = len(next(iter(tables.values())))
+    figure = _figure(10.5, 1.2 + (0.9 + 0.52 * sets) * len(tables))
+    shades = LinearSegmentedColormap.from_list("recalls", ["#c8553d", "#f3d9a4", "#f6f8fb", "#8fb7df", "#174a85"])
+    panels = np.ravel(figure.subplots(len(tables), 1, squeeze=False))
+    for axes, (model, rows) in zip(panels, tables.items(), strict=True):
+        values = np.array([[np.nan if value is None else value for _, value in row] for _, row in rows])
+        axes.imshow(values, cmap=shades, vmin=0, vmax=1, aspect="auto")
+        for (i, j), value in np.ndenumerate(values):
+            if not np.isnan(value):
+                color = "white" if value > 0.82 or value < 0.12 else INK
+                weight = "bold" if i == len(rows) - 1 or j == values.shape[1] - 1 else "normal"
+                axes.text(j, i, _percent(value), ha="center", va="center", color=color, fontsize=10, fontweight=weight)
+        axes.set_title(model, color=INK, fontsize=12, pad=8)
+        axes.set_xticks(range(values.shape[1]), [label for label, _ in rows[0][1]])
+        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+        axes.axhline(len(rows) - 1.5, color="white", linewidth=4)
+        axes.axvline(values.shape[1] - 1.5, color="white", linewidth=4)
+        axes.tick_params(length=0, colors=INK, labelsize=10.5)
+        axes.spines[:].set_visible(False)
+    figure.suptitle("Recall by label and origin of the pictures", color=INK, fontsize=14, fontweight="bold")
     _save(figure, path)
 
 
