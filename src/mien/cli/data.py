@@ -30,7 +30,9 @@ def prepare(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SOURCE...", help="A fer2013.csv(.gz), a folder of folders named by label, or a .parquet file."
+            metavar="SOURCE...",
+            help="A fer2013.csv(.gz), a folder of folders named by label, a .parquet file, or the folder of AffectNet, "
+            "RAF-DB, ExpW, CK+, JAFFE or SFEW as its authors hand it out.",
         ),
     ],
     target: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the prepared set.")],

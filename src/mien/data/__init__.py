@@ -30,7 +30,8 @@ def prepare(
 ) -> Prepared:  # fmt: skip
     """Read pictures in any usual layout and pack the face crops without loss into the folder `out`.
 
-    `sources` are fer2013.csv(.gz) files, folders of folders named by label, and Parquet files with `image` and `label`;
+    `sources` are fer2013.csv(.gz) files, folders of folders named by label, Parquet files with `image` and `label`, and
+    the folders of AffectNet, RAF-DB, ExpW, CK+, JAFFE and SFEW as their authors hand them out;
     `votes` is the FER+ file of the one CSV among them. `labels` are labels of your own instead of the seven
     expressions, or "folders", the names of the folders. Crops have a side of `size` pixels, 16 to 512. `faces` takes
     pictures whole ("crop"), crops their largest face ("photo"), or decides for each source ("auto"). `split` are shares

@@ -73,19 +73,25 @@ def prepare(
         if any(splits) and (shares or group):
             notes.append(f"{source}: its own split is set aside for {'one by groups' if group else 'a random one'}")
         if shares or not any(splits):
-            splits = stratified_split(rows.labels, shares or DEFAULT_SHARES, seed).tolist()
-        parts.append((rows.images, rows.labels, counts, splits, rows.sources))
+            if people := len(set(rows.groups) - {""}):
+                splits = group_split(rows.labels, rows.groups, shares or DEFAULT_SHARES, seed, len(labels)).tolist()
+                notes += [] if group else [f"{source}: split by {people:,} people, nobody of whom is in two splits"]
+            else:
+                splits = stratified_split(rows.labels, shares or DEFAULT_SHARES, seed).tolist()
+        affect = np.full((len(rows.images), 2), np.nan, np.float32) if rows.affect is None else rows.affect
+        parts.append((rows.images, rows.labels, counts, affect, splits, rows.sources))
         groups += rows.groups
         problems += rows.problems
         notes += rows.notes
-    images, numbers, ballots = (np.concatenate([part[k] for part in parts]) for k in range(3))
-    split_names, places = (np.array([name for part in parts for name in part[k]], np.str_) for k in (3, 4))
+    images, numbers, ballots, affects = (np.concatenate([part[k] for part in parts]) for k in range(4))
+    split_names, places = (np.array([name for part in parts for name in part[k]], np.str_) for k in (4, 5))
     if group:
         split_names = group_split(numbers, groups, shares or DEFAULT_SHARES, seed, len(labels))
         notes.append(f"split by {len(set(groups)):,} groups, no one of which is in two splits")
     hashes = np.array([image_hash(image) for image in images], np.str_)
     flags = np.array([""] * len(images), np.str_)
-    data = PreparedSet(images, numbers, ballots, split_names, places, hashes, flags, labels)
+    known = affects if np.isfinite(affects).any() else None
+    data = PreparedSet(images, numbers, ballots, split_names, places, hashes, flags, labels, known)
     if dedupe:
         data, removed = without_repeats(data, comparing)
         notes.append(removed)

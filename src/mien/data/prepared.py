@@ -1,6 +1,6 @@
 """The prepared set: one folder with every face crop packed without loss, and the manifest beside it.
 
-    DIR/manifest.csv     one row per image: id, source, split, label, votes, hash, flags
+    DIR/manifest.csv     one row per image: id, source, split, label, votes, hash, flags; where known valence, arousal
     DIR/sheets/0000.webp contact sheets of 16 x 16 crops, grey, lossless WebP; image `id` is the tile
                          `id % 256` (row by row) of sheet `id // 256`
     DIR/set.json         crop size, number of images, how it was packed, and labels other than the seven expressions
@@ -37,6 +37,7 @@ from mien.labels import split as split_name
 GRID = 16
 PER_SHEET = GRID * GRID
 COLUMNS = ("id", "source", "split", "label", "votes", "hash", "flags")
+AFFECT = ("valence", "arousal")
 FORMAT = "contact sheets of 16x16 grey crops, lossless WebP"
 VERSION = 1
 MAX_SIZE = 512
@@ -66,6 +67,8 @@ class PreparedSet:
     hashes: NDArray[np.str_]
     flags: NDArray[np.str_]
     label_names: tuple[str, ...] = LABELS
+    affect: NDArray[np.float32] | None = None
+    """(n, 2) valence and arousal in -1..1 as annotators gave them, NaN where they did not; None where nobody did."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -75,6 +78,7 @@ class PreparedSet:
         return PreparedSet(
             self.images[index], self.labels[index], self.votes[index], self.splits[index],
             self.sources[index], self.hashes[index], self.flags[index], self.label_names,
+            None if self.affect is None else self.affect[index],
         )  # fmt: skip
 
     def flagged(self, flag: str) -> NDArray[np.bool_]:
@@ -211,13 +215,14 @@ def _write(folder: Path, data: PreparedSet, progress: Callable[[int], object]) -
             progress(count)
     with (folder / "manifest.csv").open("w", newline="", encoding="utf-8", errors=_NAMES) as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS)
+        writer.writerow(COLUMNS if data.affect is None else (*COLUMNS, *AFFECT))
         for i in range(len(data)):
             label = data.label_names[data.labels[i]]
             votes = " ".join(map(str, data.votes[i])) if data.votes[i].any() else ""
-            writer.writerow(
-                (i, to_cell(str(data.sources[i])), data.splits[i], label, votes, data.hashes[i], data.flags[i])
-            )
+            row = [i, to_cell(str(data.sources[i])), data.splits[i], label, votes, data.hashes[i], data.flags[i]]
+            if data.affect is not None:
+                row += ["" if np.isnan(value) else f"{value:.6g}" for value in data.affect[i]]
+            writer.writerow(row)
     about: dict[str, object] = {"format": FORMAT, "version": VERSION, "size": size, "images": len(data)}
     about["vote_columns"] = FERPLUS_COLUMNS
     if data.label_names != LABELS:
@@ -306,16 +311,21 @@ def _read_manifest(path: Path, count: int, label_names: tuple[str, ...]) -> Prep
         raise DataError(f"{path} is missing; prepare the set again") from None
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} is damaged ({reason(error)}); prepare the set again") from None
-    if tuple(header) != COLUMNS:
+    with_affect = tuple(header) == (*COLUMNS, *AFFECT)
+    if tuple(header) != COLUMNS and not with_affect:
         raise DataError(f"{path} should have the columns {', '.join(COLUMNS)}; prepare the set again")
     if len(rows) != count:
         raise DataError(f"{path} is damaged: {len(rows)} rows for {count} images; prepare the set again")
     number = {name: i for i, name in enumerate(label_names)}
     labels = np.empty(count, np.int64)
     votes = np.zeros((count, len(FERPLUS_COLUMNS)), np.uint8)
+    affect = np.full((count, 2), np.nan, np.float32) if with_affect else None
     for i, row in enumerate(rows):
         try:
-            index, _, split, label, voted, _, _ = row
+            index, _, split, label, voted, _, _, *felt = row
+            if affect is not None:
+                valence, arousal = felt
+                affect[i] = [float(value) if value else np.nan for value in (valence, arousal)]
             labels[i] = number[label]
             if voted:
                 votes[i] = [int(v) for v in voted.split()]
@@ -323,7 +333,8 @@ def _read_manifest(path: Path, count: int, label_names: tuple[str, ...]) -> Prep
                 raise ValueError("id or split")
         except (ValueError, KeyError, OverflowError):
             raise DataError(f"{path}: row {i} is damaged; prepare the set again") from None
-    _, sources, splits, _, _, hashes, flags = zip(*rows, strict=True) if rows else [()] * len(COLUMNS)
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(COLUMNS)
+    _, sources, splits, _, _, hashes, flags = columns[: len(COLUMNS)]
     text = [np.array(column, np.str_) for column in (splits, [from_cell(cell) for cell in sources], hashes, flags)]
     images = np.empty((count, 0, 0), np.uint8)
-    return PreparedSet(images, labels, votes, text[0], text[1], text[2], text[3], label_names)
+    return PreparedSet(images, labels, votes, text[0], text[1], text[2], text[3], label_names, affect)

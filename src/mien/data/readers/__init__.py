@@ -1,4 +1,5 @@
-"""Reads the layouts in which expression data sets are passed around: CSV of pixels, label folders, Parquet.
+"""Reads the layouts in which expression data sets are passed around: CSV of pixels, label folders, Parquet, and the
+official ones of AffectNet, RAF-DB, ExpW, CK+, JAFFE and SFEW.
 
 Every reader gives grey, square face crops (a crop that is not square is stretched, as the classifier does), and keeps
 its source's own order and split.
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from mien.data.readers.fer_csv import is_csv, read_csv
 from mien.data.readers.folders import read_folder
+from mien.data.readers.official import read_official
 from mien.data.readers.parquet import read_parquet
 from mien.data.readers.pictures import Cropper
 from mien.data.readers.rows import Progress, Rows, silent
@@ -21,7 +23,7 @@ def read_source(
     path: Path, cropper: Cropper, progress: Progress = silent, *, group: str | None = None,
     labels: tuple[str, ...] = LABELS,
 ) -> Rows:  # fmt: skip
-    """Read a fer2013.csv(.gz), a Parquet file or a folder of label folders.
+    """Read a fer2013.csv(.gz), a Parquet file, an official data set's folder or a folder of label folders.
 
     `group` is the column (of a table) or the pattern (for paths in a folder) that names the person in each image.
     Images of an expression that is none of the `labels` are left out, and a note says so. Raises DataError when the
@@ -29,7 +31,8 @@ def read_source(
     polars.
     """
     if path.is_dir():
-        return read_folder(path, cropper, progress, group=group, labels=labels)
+        official = read_official(path, cropper, progress, group=group, labels=labels)
+        return official or read_folder(path, cropper, progress, group=group, labels=labels)
     if not path.exists():
         raise DataError(f"{path} does not exist; name a fer2013.csv(.gz), a .parquet file or a folder")
     if is_csv(path):

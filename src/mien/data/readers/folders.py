@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from mien.data.readers.fer_csv import USAGES
 from mien.data.readers.pictures import Cropper, Picture
-from mien.data.readers.rows import Progress, Rows, gather, left_out, silent
+from mien.data.readers.rows import Progress, Rows, gather, grouped_by, left_out, silent
 from mien.errors import DataError
 from mien.labels import LABELS, expression, find_label, find_split, label_set
 from mien.labels import split as split_name
@@ -46,7 +45,7 @@ def read_folder(
             "move it below a folder named train, validation or test"
         )
     names = [file.as_posix() for file in inside]
-    groups = _groups(path, names, group) if group else [""] * len(names)
+    groups = grouped_by(path, names, group) if group else [""] * len(names)
     images, decided = cropper.crops(path, [Picture(item.name, item.path) for item in found], progress)
     problems = [str(trouble) for trouble in troubles]
     return gather(path, images, numbers, splits, groups, names, problems=problems, notes=[*notes, *decided])
@@ -90,19 +89,3 @@ def _place(folder: Path, names: tuple[str, ...], labels: tuple[str, ...]) -> tup
 def _usage(file_name: str) -> str:
     usage = file_name.partition("_")[0]
     return split_name(usage) if usage in USAGES else ""
-
-
-def _groups(path: Path, names: list[str], pattern: str) -> list[str]:
-    try:
-        find = re.compile(pattern)
-    except re.error as error:
-        raise DataError(f"the group pattern '{pattern}' is no regular expression: {error}") from None
-    matches = [find.search(name) for name in names]
-    groups = [(match[1] if find.groups else match[0]) or "" if match else "" for match in matches]
-    if "" in groups:
-        raise DataError(
-            f"the group pattern '{pattern}' finds nothing in {groups.count(''):,} of the {len(names):,} paths below "
-            f"{path}, first in {names[groups.index('')]}; it should find the person in every one, as '[^_/]+_' finds "
-            "what stands before a _"
-        )
-    return groups

@@ -35,20 +35,34 @@ as a face crop: 224 is the largest size in which data sets of crops are passed a
 _AGREEMENT = 0.9
 """Of the pictures of a source must look alike in this for a decision."""
 _SAMPLE = 500
+_AROUND = 0.5
+"""How much of a picture beside a face's given box is searched for the face, as a share of the box's sides."""
+
+Box = tuple[int, int, int, int]
+"""x1 y1 x2 y2 in pixels."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An encoded picture: its file, or its bytes and what errors call them."""
+    """An encoded picture: its file, or its bytes and what errors call them; of one with several faces the box of the
+    one that is meant."""
 
     name: str
     content: Path | bytes
+    box: Box | None = None
 
-    def read(self) -> NDArray[np.uint8]:
-        """`(H, W, 3)` RGB; raises InputError."""
-        if isinstance(self.content, Path):
-            return read_image(self.content)
-        return decode_image(self.content, self.name)
+    def read(self, around: float = 0.0) -> NDArray[np.uint8]:
+        """`(H, W, 3)` RGB, of one with a box only that, and what lies `around` it, a share of its sides; raises
+        InputError."""
+        whole = read_image(self.content) if isinstance(self.content, Path) else decode_image(self.content, self.name)
+        if self.box is None:
+            return whole
+        x1, y1, x2, y2 = self.box
+        dx, dy = round(around * (x2 - x1)), round(around * (y2 - y1))
+        part = whole[max(y1 - dy, 0) : max(y2 + dy, 0), max(x1 - dx, 0) : max(x2 + dx, 0)]
+        if not part.size:
+            raise InputError(f"{self.name}: its box {x1} {y1} {x2} {y2} lies outside the picture")
+        return part
 
     def size(self) -> tuple[int, int] | None:
         """Width and height by its header; None where that cannot be read."""
@@ -67,7 +81,7 @@ class Picture:
             about = self.content.stat()
         except OSError as error:
             raise unreachable(self.content, error) from None
-        return f"{self.content.absolute()}|{about.st_size}|{about.st_mtime_ns}"
+        return f"{self.content.absolute()}|{about.st_size}|{about.st_mtime_ns}{f'|{self.box}' if self.box else ''}"
 
 
 class Cropper:
@@ -142,7 +156,7 @@ class Cropper:
 
     def _search(self, picture: Picture) -> NDArray[np.uint8]:
         """The crop of the largest face, or nothing, `(0, size)`."""
-        image = picture.read()
+        image = picture.read(_AROUND)
         faces = self._detector.detect(image)
         if not len(faces):
             return np.empty((0, self.size), np.uint8)
@@ -161,6 +175,8 @@ class Cropper:
 
 def _decide(source: Path, pictures: Sequence[Picture]) -> tuple[Mode, str]:
     """Whether a source holds crops or photographs, and a sentence that says so and why."""
+    if any(picture.box for picture in pictures):
+        return "photo", f"{source}: taken as photographs, cropped to the face in each given box"
     chosen = np.unique(np.linspace(0, len(pictures) - 1, min(len(pictures), _SAMPLE)).round().astype(int))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

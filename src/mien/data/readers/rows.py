@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,9 +26,9 @@ class Rows:
     """The images of one source, in its order, as columns of one length n.
 
     `images` (n, S, S) uint8 grey; `labels` (n,) in the order of the reader's `labels`; `splits` (n,) empty where the
-    source names none; `groups` (n,) empty without a `group`; `sources` (n,) where each comes from;
-    `problems` one sentence for each image that could not be used and is missing here; `notes` sentences on how they
-    were read.
+    source names none; `groups` (n,) empty without a `group` where the source does not say who is who; `sources` (n,)
+    where each comes from; `problems` one sentence for each image that could not be used and is missing here; `notes`
+    sentences on how they were read.
     """
 
     images: NDArray[np.uint8]
@@ -37,6 +38,8 @@ class Rows:
     sources: list[str]
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    affect: NDArray[np.float32] | None = None
+    """(n, 2) valence and arousal in -1..1, NaN where unknown; None where the source has none."""
 
 
 def left_out(path: Path, names: Sequence[str], labels: Sequence[str]) -> list[str]:
@@ -61,6 +64,7 @@ def gather(
     *,
     problems: Sequence[str] = (),
     notes: Sequence[str] = (),
+    affect: NDArray[np.float32] | None = None,
 ) -> Rows:
     """Rows of the images that could be used; the others become problems. Raises DataError when none is left."""
     sentences = [*problems, *(str(image) for image in images if isinstance(image, InputError))]
@@ -72,4 +76,25 @@ def gather(
         raise DataError(f"{path}: there is no image in it")
     numbers = np.array([labels[i] for i in kept], np.int64)
     split, group, source = ([column[i] for i in kept] for column in (splits, groups, sources))
-    return Rows(np.stack(good), numbers, split, group, source, sentences, list(notes))
+    known = affect[kept] if affect is not None and np.isfinite(affect).any() else None
+    return Rows(np.stack(good), numbers, split, group, source, sentences, list(notes), known)
+
+
+def grouped_by(path: Path, names: Sequence[str], pattern: str) -> list[str]:
+    """What a regular expression finds in each of the names, paths below `path`: its first bracket, or the whole.
+
+    Raises DataError where it is none, or finds nothing in one of them.
+    """
+    try:
+        find = re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"the group pattern '{pattern}' is no regular expression: {error}") from None
+    matches = [find.search(name) for name in names]
+    groups = [(match[1] if find.groups else match[0]) or "" if match else "" for match in matches]
+    if "" in groups:
+        raise DataError(
+            f"the group pattern '{pattern}' finds nothing in {groups.count(''):,} of the {len(names):,} paths below "
+            f"{path}, first in {names[groups.index('')]}; it should find the person in every one, as '[^_/]+_' finds "
+            "what stands before a _"
+        )
+    return groups
