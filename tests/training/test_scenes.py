@@ -12,12 +12,10 @@ from training_sets import PLAIN_SCENES
 
 from mien.data.photographs import Photograph
 from mien.training.detector.drawn import draw_clutter
-from mien.training.detector.mistakes import Mistake, find_mistakes
+from mien.training.detector.mistakes import find_mistakes
 from mien.training.detector.scenes import Studio
 from mien.training.recipe import SceneTable
-from mien.vision.boxes import turned_boxes
 from mien.vision.detect import load_detector
-from mien.vision.detect.closer import tilts
 
 DOTS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]])
 MIRRORED = [1, 0, 2, 4, 3]
@@ -104,7 +102,7 @@ def test_a_crop_fills_a_tile_and_its_face_lies_in_the_middle() -> None:
 def test_mistakes_are_shown_near_the_middle_and_are_no_faces() -> None:
     pixels = np.full((300, 300, 3), 40, np.uint8)
     pixels[200:240, 30:70] = (0, 255, 0)
-    mistake = Mistake(0, np.array([30, 200, 70, 240], np.float32), 0.0, sure=True)
+    mistake = (0, np.array([30, 200, 70, 240], np.float32))
     table = SceneTable.model_validate(PLAIN_SCENES | {"tiles": [1], "mistakes": 1, "close": 1})
     studio = Studio([marked(pixels)], np.empty((0, 48, 48), np.uint8), table, [mistake])
     for seed in range(8):
@@ -112,29 +110,6 @@ def test_mistakes_are_shown_near_the_middle_and_are_no_faces() -> None:
         green = (scene.image[..., 1] > scene.image[..., 0].astype(int) + 50).mean()
         assert green > 0.04, "a third of the side or more, half of it in the picture"
         assert not len(scene.boxes)
-
-
-def test_from_near_a_face_is_upright_in_the_middle_and_a_mistake_is_none(astronaut: NDArray[np.uint8]) -> None:
-    """Whichever way the head was tilted, and whether the picture is mirrored."""
-    for tilt in (-70.0, 0.0, 70.0):
-        turn = cv2.getRotationMatrix2D((256.0, 256.0), tilt, 1.0)
-        turned = np.asarray(cv2.warpAffine(astronaut, turn, (512, 512)), np.uint8)
-        landmarks = np.array(LANDMARKS) @ turn[:, :2].T + turn[:, 2]
-        (box,) = turned_boxes(np.array([BOX], np.float32), turn[:, :2], turn[:, 2])
-        photograph = marked(turned, [box], [landmarks])
-        studio = Studio([photograph], np.empty((0, 48, 48), np.uint8), SceneTable())
-        flag = Mistake(0, np.array([300, 300, 340, 340], np.float32), 0.0, sure=False)
-        doubting = Studio([photograph], np.empty((0, 48, 48), np.uint8), SceneTable(), [flag])
-        empty = 0
-        for seed in range(20):
-            scene = studio.approach(0, np.random.default_rng(seed))
-            assert scene.image.shape == (96, 96, 3)
-            (points,), (found,) = scene.landmarks, scene.boxes
-            assert abs(np.degrees(tilts(points[None])[0])) < 30
-            assert points[0, 0] < points[1, 0]
-            assert np.abs((found[:2] + found[2:]) / 2 - 48).max() < 24
-            empty += not len(doubting.approach(0, np.random.default_rng(seed)).boxes)
-        assert 3 <= empty <= 17
 
 
 def test_letters_and_dots_are_drawn_and_are_no_faces() -> None:
@@ -159,11 +134,9 @@ def test_hard_negatives_are_detections_where_no_face_is(astronaut: NDArray[np.ui
     unmarked, known = marked(astronaut), marked(astronaut, [BOX], [LANDMARKS])
     doubtful = marked(astronaut, ignore=[BOX])
     found = find_mistakes([known, unmarked, doubtful], detector)
-    assert {mistake.photograph for mistake in found} == {1}
-    for mistake in found:
-        assert np.abs(mistake.box - BOX).max() < 25
-        assert mistake.sure
-        assert abs(mistake.tilt) < 0.1
+    assert {index for index, _ in found} == {1}
+    for _, box in found:
+        assert np.abs(box - BOX).max() < 25
 
 
 def test_turned_faces_are_drawn_more_often(astronaut: NDArray[np.uint8]) -> None:

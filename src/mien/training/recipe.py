@@ -226,9 +226,6 @@ class SceneTable(_Table):
     natural: Share = 0.7
     """Share of the pictures that show one photograph about as it was taken: upright, as much of it as fits in, half of
     them in the light it had. The others are harder than what is met outside, and alone would teach just that."""
-    near: Share = 0.3
-    """Share of the batches that show, four times as often, one face or one of the detector's mistakes each, as it sees
-    them when it looks closer."""
     tiles: tuple[Share, ...] = (0.4, 0.35, 0.25)
     """In other pictures, the odds of one photograph, of 2 x 2 (mosaic, Bochkovskiy et al. 2020), of 3 x 3."""
     smallest: Positive = 8.0

@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 
 from mien.data.photographs import MIRRORED_ORDER, Photograph, yaws
 from mien.training.detector.drawn import draw_clutter
-from mien.training.detector.mistakes import Mistake
 from mien.training.detector.optics import expose
 from mien.training.recipe import SceneTable
 from mien.vision.boxes import areas, shared_areas, turned_boxes
-from mien.vision.detect.closer import FACE, SIDE, tilts
 
 _PASTED_BOX = np.array([0.11, 0.01, 0.89, 1.01], np.float32)
 """Where the face's box lies in a FER2013 crop, as shares of its side: median of YuNet's boxes there."""
@@ -31,8 +29,6 @@ _MOST_HIDDEN = 0.5
 """Share of a face that a patch may cover."""
 _SHOWN = 0.7, 2.0
 """How much a photograph that is shown as it was taken is shrunk or enlarged."""
-_FROM_AFAR = 10.0, 64.0
-"""Sides in pixels between which most faces are that are looked at from near: they come as soft as that."""
 _SOFTEST = 20.0
 """Side in pixels of the smallest copy of a face that is enlarged on purpose."""
 
@@ -53,15 +49,14 @@ class Scene:
 class Studio:
     """Composes scenes. Safe to share between threads.
 
-    `crops` (n, S, S) are grey faces to paste; `mistakes` are what a detector took for faces in the photographs.
+    `crops` (n, S, S) are grey faces to paste; `mistakes` index of a photograph and box of what is no face there.
     """
 
     def __init__(
         self, photographs: Sequence[Photograph], crops: NDArray[np.uint8], table: SceneTable,
-        mistakes: Sequence[Mistake] = (),
+        mistakes: Sequence[tuple[int, NDArray[np.float32]]] = (),
     ) -> None:  # fmt: skip
         self._photographs, self._crops, self._table, self._mistakes = photographs, crops, table, mistakes
-        self._sure_mistakes = [mistake for mistake in mistakes if mistake.sure]
         self._shrunk = [_halvings(photograph.pixels()) for photograph in photographs]
         self._peopled = np.array([i for i, photograph in enumerate(photographs) if len(photograph.boxes)], int)
         self._empty = np.array([i for i, photograph in enumerate(photographs) if not len(photograph.boxes)], int)
@@ -91,9 +86,9 @@ class Studio:
             if rng.random() < table.drawn and tile != own:
                 draw_clutter(where, rng)
                 continue
-            if self._sure_mistakes and kind < table.mistakes:
-                mistake = self._sure_mistakes[int(rng.integers(len(self._sure_mistakes)))]
-                part = self._place(mistake.photograph, where, rng, mistake.box)
+            if len(self._mistakes) and kind < table.mistakes:
+                chosen, mistake = self._mistakes[int(rng.integers(len(self._mistakes)))]
+                part = self._place(chosen, where, rng, mistake)
             elif len(self._crops) and kind > 1 - table.frames:
                 part = self._frame(where, rng)
             else:
@@ -104,29 +99,6 @@ class Studio:
             faces = _Faces.joined([faces, self._paste(image, np.concatenate([faces.boxes, faces.ignore]), rng)])
         self._cover(image, faces.boxes, rng)
         return Scene(expose(image, table, rng), faces.boxes, faces.landmarks, faces.ignore)
-
-    def approach(self, index: int, rng: np.random.Generator) -> Scene:
-        """What `mien.vision.detect.closer` shows of a face of photograph `index`, a little off, or of a mistake."""
-        photograph = self._photographs[index]
-        if self._mistakes and (rng.random() < 0.5 or not len(photograph.boxes)):
-            mistake = self._mistakes[int(rng.integers(len(self._mistakes)))]
-            index, box, tilt = mistake.photograph, mistake.box, mistake.tilt
-        else:
-            index = index if len(photograph.boxes) else int(self._peopled[_drawn(self._people, rng)])
-            face = _drawn(self._faces[index], rng)
-            box = self._photographs[index].boxes[face]
-            tilt = float(np.nan_to_num(tilts(self._photographs[index].landmarks[[face]])[0]))
-        extent = float(np.sqrt(areas(box[None])[0]))
-        scale, mirror = FACE / extent * math.exp(rng.normal(0, 0.12)), rng.random() < 0.5
-        turn = (tilt if mirror else -tilt) + math.radians(rng.normal(0, 8))
-        linear = _linear(scale, turn, mirror, self._table.stretch, rng)
-        shift = SIDE / 2 + rng.normal(0, 0.06 * FACE, 2) - linear @ (box.reshape(2, 2).mean(0))
-        afar, levels = math.exp(rng.uniform(*np.log(_FROM_AFAR))), self._shrunk[index]
-        level = max(_level(scale, levels), min(math.floor(math.log2(max(extent / afar, 1))), len(levels) - 1))
-        image = np.zeros((SIDE, SIDE, 3), np.uint8)
-        faces = self._paint(index, level, linear, shift, image, smallest=self._table.smallest * scale)
-        lit = image if rng.random() < 0.5 else expose(image, self._table, rng)
-        return Scene(lit, faces.boxes, faces.landmarks, faces.ignore)
 
     def _another(self, rng: np.random.Generator) -> int:
         if len(self._peopled) and (rng.random() < 0.75 or not len(self._empty)):
@@ -195,23 +167,20 @@ class Studio:
 
     def _paint(
         self, index: int, level: int, linear: NDArray[np.float64], shift: NDArray[np.float64], tile: NDArray[np.uint8],
-        flags: int = cv2.INTER_LINEAR, border: int = cv2.BORDER_TRANSPARENT, smallest: float | None = None,
+        flags: int = cv2.INTER_LINEAR, border: int = cv2.BORDER_TRANSPARENT,
     ) -> _Faces:  # fmt: skip
-        """Paint a photograph, of which the copy of that level is taken, into a tile by a map of its pixels. Faces below
-        `smallest` there count neither way; unless told those that are too small, or enlarged too much, for a face."""
+        """Paint a photograph, of which the copy of that level is taken, into a tile by a map of its pixels."""
         photograph, copy = self._photographs[index], self._shrunk[index][level]
         height, width = tile.shape[:2]
         sampling = np.concatenate([linear * 2**level, shift[:, None]], 1)
         sampling[:, 2] += sampling[:, :2].sum(1) / 2 - 0.5  # OpenCV counts from pixel centres, boxes from corners
         cv2.warpAffine(copy, sampling, (width, height), tile, flags=flags, borderMode=border)
         landmarks, area = photograph.landmarks @ linear.T + shift, float(np.linalg.det(linear))
-        if smallest is None:
-            smallest = max(self._table.smallest * 0.85, _SHAPELESS * abs(area))
         return _Faces(
             turned_boxes(photograph.boxes, linear, shift),
             (landmarks[:, MIRRORED_ORDER] if area < 0 else landmarks).astype(np.float32),
             turned_boxes(photograph.ignore, linear, shift),
-        ).within(width, height, smallest)
+        ).within(width, height, max(self._table.smallest * 0.85, _SHAPELESS * abs(area)))
 
     def _frame(self, tile: NDArray[np.uint8], rng: np.random.Generator) -> _Faces:
         """Fill a tile with a crop, as soft as enlarging makes it; returns its face, without landmarks."""

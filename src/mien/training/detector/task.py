@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from mien.data.photographs import Photograph
 from mien.errors import DataError
 from mien.threads import cores, in_order
 from mien.training.detector.assignment import Cells, Truth, costs
-from mien.training.detector.mistakes import Mistake, find_mistakes
+from mien.training.detector.mistakes import find_mistakes
 from mien.training.detector.net import DetectorNet, normalised
 from mien.training.detector.precision import average_precision
 from mien.training.detector.scenes import Scene, Studio
@@ -36,10 +36,8 @@ _VALIDATION_SEED = 20131
 _EXAMINED = 400
 """Held-out photographs at most that scenes for validation are composed around."""
 _MIN_SCORE, _MAX_FACES = 0.02, 100
-_MINED, _MISTAKEN = 6000, 0.2
+_MINED, _MISTAKEN = 6000, 0.45
 """Photographs at most that are searched for mistakes to learn from, and the least score of such a mistake."""
-_NEAR = 4
-"""How many times as many pictures as others a batch of faces from near holds: they are that small."""
 Batch = tuple[Tensor, Truth]
 """Pictures `(n, S, S, 3)` uint8 RGB, and what is in them."""
 
@@ -76,7 +74,7 @@ class DetectorTask:
     def open(self) -> None:
         table, paste = self._recipe.augment, self._recipe.data.paste
         crops = prepared.load(Path(paste)).split("train").images if paste else np.empty((0, 48, 48), np.uint8)
-        mistakes = _mistakes(self._train) if table.mistakes or table.near else []
+        mistakes = _mistakes(self._train) if table.mistakes else []
         self._studio = Studio(self._train, crops, table, mistakes)
         self._scenes = _examination(self._held_out, self._recipe)
 
@@ -95,22 +93,18 @@ class DetectorTask:
         indices = torch.randperm(len(self._train), generator=order, device=self._world.device)
         sizes = self._recipe.augment.sizes
         picked = torch.randint(len(sizes), (self.steps,), generator=order, device=self._world.device).tolist()
-        near = torch.rand(self.steps, generator=order, device=self._world.device) < self._recipe.augment.near
         plan = [
-            (self._world.share(whole).tolist(), 0 if closer else sizes[choice])
-            for whole, choice, closer in zip(torch.split(indices[: self.steps * self.batch_size], self.batch_size),
-                                             picked, near, strict=True)
+            (self._world.share(whole).tolist(), sizes[choice])
+            for whole, choice in zip(torch.split(indices[: self.steps * self.batch_size], self.batch_size), picked,
+                                     strict=True)
         ]  # fmt: skip
 
         def compose(rows: list[int], size: int) -> Batch:
-            """Of that size; 0 stands for faces from near."""
-            scenes = []
-            for row in rows:
-                rng = np.random.default_rng([self._recipe.seed, epoch, row])
-                if size:
-                    scenes.append(self._studio.compose(row, size, rng))
-                else:
-                    scenes += [self._studio.approach(row, rng) for _ in range(_NEAR)]
+            seeds = ([self._recipe.seed, epoch, row] for row in rows)
+            scenes = [
+                self._studio.compose(row, size, np.random.default_rng(seed))
+                for row, seed in zip(rows, seeds, strict=True)
+            ]
             return torch.from_numpy(np.stack([scene.image for scene in scenes])), _truth(scenes)
 
         return composed(compose, plan, max(1, cores() // self._world.size), self._world.device)
@@ -182,12 +176,11 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _mistakes(photographs: list[Photograph]) -> list[Mistake]:
+def _mistakes(photographs: list[Photograph]) -> list[tuple[int, NDArray[np.float32]]]:
     """Those of the detector in the package, in some thousand of the photographs."""
     chosen = range(0, len(photographs), -(-len(photographs) // _MINED))
     detector = MienDetector(models.load_detector(), threads=1, min_score=_MISTAKEN)
-    found = find_mistakes([photographs[i] for i in chosen], detector)
-    return [replace(mistake, photograph=chosen[mistake.photograph]) for mistake in found]
+    return [(chosen[i], box) for i, box in find_mistakes([photographs[i] for i in chosen], detector)]
 
 
 def _examination(held_out: list[Photograph], recipe: DetectorRecipe) -> list[Scene]:

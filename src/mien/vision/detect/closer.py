@@ -18,9 +18,9 @@ DOUBTFUL = 0.2
 _SURE, _MOST = 0.9, 64
 """From which score on it is one without. So many are looked at, the surest: in a crowd of hundreds it would take longer
 than all the rest."""
-SIDE, FACE = 96, 64
+_SIDE, _FACE = 96, 64
 """Sides in pixels of the picture from near and of the face in it, the size that the network knows best."""
-_MIDDLE = np.array([[-0.9, -1.1, 0.9, 1.1]], np.float32) * np.float32(FACE / 2) + np.float32(SIDE / 2)
+_MIDDLE = np.array([[-0.9, -1.1, 0.9, 1.1]], np.float32) * np.float32(_FACE / 2) + np.float32(_SIDE / 2)
 _AGREE = 0.4
 """How far a box from near must overlap the middle to be of that face."""
 
@@ -39,7 +39,7 @@ def look_closer(
         return boxes, scores, landmarks
     boxes, scores, landmarks = boxes.copy(), scores.copy(), landmarks.copy()
     maps = _maps(boxes[which], landmarks[which])
-    pictures = np.stack([sample(image, one, SIDE, beyond_black=True) for one in maps])
+    pictures = np.stack([sample(image, one, _SIDE, beyond_black=True) for one in maps])
     for i, to_picture, *cells in zip(which, maps, *network(pictures), strict=True):
         near_scores, near_boxes, near_landmarks = cells
         seen = overlaps(_MIDDLE, near_boxes)[0] >= _AGREE
@@ -54,20 +54,14 @@ def look_closer(
     return boxes, scores, landmarks
 
 
-def tilts(landmarks: Floats) -> NDArray[np.float64]:
-    """By how many radians (n,), clockwise as one looks, faces with landmarks (n, 5, 2) are tilted: their mouths lie
-    aside of below their eyes. The line between the eyes, the usual measure, vanishes in a profile."""
-    axis = (landmarks[:, 3:].mean(1) - landmarks[:, :2].mean(1)).astype(np.float64)
-    return np.asarray(np.arctan2(-axis[:, 0], axis[:, 1]))
-
-
 def _maps(boxes: Floats, landmarks: Floats) -> NDArray[np.float64]:
-    """Maps `(n, 2, 3)` that bring each box's middle to the picture's, its extent to `FACE`, its eyes straight above
-    its mouth."""
-    turn, scale = tilts(landmarks), FACE / np.sqrt(np.maximum(areas(boxes), 1e-6))
-    sine, cosine = np.sin(turn) * scale, np.cos(turn) * scale
-    linear = np.stack([np.stack([cosine, sine], 1), np.stack([-sine, cosine], 1)], 1)
-    shift = SIDE / 2 - np.einsum("nij,nj->ni", linear, (boxes[:, :2] + boxes[:, 2:]) / 2)
+    """Maps `(n, 2, 3)` that bring each box's middle to the picture's, its extent to `_FACE`, its eyes straight above
+    its mouth. The line between the eyes, the usual measure of tilt, vanishes in a profile."""
+    axis = (landmarks[:, 3:].mean(1) - landmarks[:, :2].mean(1)).astype(np.float64)
+    scale = _FACE / np.sqrt(np.maximum(areas(boxes), 1e-6))
+    sine, cosine = axis.T / np.maximum(np.hypot(*axis.T), 1e-6) * scale
+    linear = np.stack([np.stack([cosine, -sine], 1), np.stack([sine, cosine], 1)], 1)
+    shift = _SIDE / 2 - np.einsum("nij,nj->ni", linear, (boxes[:, :2] + boxes[:, 2:]) / 2)
     return np.concatenate([linear, shift[:, :, None]], 2)
 
 
