@@ -13,9 +13,9 @@ from mien.vision.detect.suppression import WITNESSES
 
 Floats = NDArray[np.float32]
 
-DOUBTFUL = 0.2
+DOUBTFUL = 0.3
 """From which score on a face is looked at again; less is none."""
-_SURE, _MOST = 0.9, 64
+_SURE, _MOST = 0.85, 64
 """From which score on it is one without. So many are looked at, the surest: in a crowd of hundreds it would take longer
 than all the rest."""
 _SIDE, _FACE = 96, 64
