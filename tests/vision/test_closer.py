@@ -64,7 +64,7 @@ def test_of_a_crowd_only_the_surest_are_looked_at(astronaut: NDArray[np.uint8], 
         counted.append(len(pictures))
         return network.run(pictures)
 
-    scores = np.linspace(0.85, 0.3, 100, dtype=np.float32)
+    scores = np.linspace(0.8, 0.35, 100, dtype=np.float32)
     boxes, points = np.tile(FACE, (100, 1)), np.tile(EYES_TO_MOUTH, (100, 1, 1))
     _, after, _ = look_closer(astronaut, boxes, scores, points, counting)
     assert counted == [64]
