@@ -172,8 +172,8 @@ def test_a_shaken_camera_keeps_ids() -> None:
 
 def test_faint_faces_are_followed_only_when_they_stay() -> None:
     tracker = Tracker()
-    ids = [tracker.update(frame(k / 25, [walk(k / 25)], [0.6])).ids for k in range(4)]
-    assert [list(i) for i in ids if i is not None] == [[0], [0], [1], [1]]
+    ids = [tracker.update(frame(k / 25, [walk(k / 25)], [0.6])).ids for k in range(12)]
+    assert [list(i) for i in ids if i is not None] == [[0]] * 10 + [[1]] * 2, "0.4 seconds, however many sightings"
     flicker = Tracker()
     for k in range(40):
         seen = flicker.update(frame(k / 25, [walk(0)] if k % 8 == 0 else [], [0.6] if k % 8 == 0 else []))

@@ -20,9 +20,8 @@ START_SCORE = 0.7
 
 _CONFIRMED, _CONFIRMED_SECONDS = 3, 0.4
 """Sightings after which somebody who appears within a shot is confirmed, and the time between two that does as well:
-what a detector takes for a face in one frame is seldom there in the next (`min_hits` of SORT, Bewley et al. 2016)."""
-_START_EVIDENCE = 1.5
-"""Faint faces are confirmed no sooner than the scores of their sightings add up to this."""
+what a detector takes for a face in one frame is seldom there in the next (`min_hits` of SORT, Bewley et al. 2016). Of
+those who were never seen clearly only the time counts."""
 _PATIENCE = 0.2
 """Seconds for which somebody not yet confirmed may be missed."""
 
@@ -89,7 +88,7 @@ class _Track:
 
     def __init__(self, seen: _Sightings, face: int, time: float) -> None:
         self.id = 0  # until there is evidence enough
-        self.evidence, self.sightings = float(seen.scores[face]), 1
+        self.sightings = 1
         self.first_seen = self.last_seen = time
         self.center, self.velocity = seen.centers[face], np.zeros(2)
         self.covariance = np.diag([_JITTER**2, _START_SPEED**2])
@@ -97,10 +96,14 @@ class _Track:
         self.embedding = None if seen.embeddings is None else seen.embeddings[face]
 
     @property
-    def confirmed(self) -> bool:
-        """Whether it was seen often enough, or long enough, to be somebody."""
-        seconds = self.last_seen - self.first_seen
-        return self.sightings >= _CONFIRMED or (self.sightings > 1 and seconds >= _CONFIRMED_SECONDS)
+    def often_seen(self) -> bool:
+        """Often enough to be somebody."""
+        return self.sightings >= _CONFIRMED or self.long_seen
+
+    @property
+    def long_seen(self) -> bool:
+        """Long enough to be somebody, however faint."""
+        return self.sightings > 1 and self.last_seen - self.first_seen >= _CONFIRMED_SECONDS
 
     def predict(self, dt: float) -> None:
         """Move on by `dt` seconds, under white-noise acceleration (Bar-Shalom, Li & Kirubarajan 2001, ch. 6.2)."""
@@ -150,7 +153,6 @@ class _Track:
             old = seen.embeddings[face] if self.embedding is None else self.embedding
             embedding = old + (1 - np.exp((self.last_seen - time) / _EMBEDDING_TIME)) * (seen.embeddings[face] - old)
             self.embedding = embedding / max(float(np.linalg.norm(embedding)), 1e-6)
-        self.evidence += float(seen.scores[face])
         self.sightings += 1
         self.last_seen = time
 
@@ -221,8 +223,8 @@ class Tracker:
             track = owners[face]
             if (
                 not track.id
-                and (begins or track.confirmed)
-                and (faces.scores[face] >= self.start_score or track.evidence >= _START_EVIDENCE)
+                and (begins or track.often_seen)
+                and (faces.scores[face] >= self.start_score or track.long_seen)
             ):
                 self._last_id += 1
                 track.id = self._last_id

@@ -33,7 +33,7 @@ from mien.vision.runtime import Session
 
 TOLERANCE = 2e-2
 """Largest difference to torch, float32, in pixels; scores, in 0..1, differ by a hundredth of it at most."""
-FALSE_ALARMS = 1 / 15
+FALSE_ALARMS = 1 / 25
 """Per held-out photograph, at the score that the card gives as the least."""
 _SEARCHED = 0.05
 _PARITY_PICTURES = 64
@@ -76,7 +76,7 @@ def export_detector(
 ) -> ExportedDetector:  # fmt: skip
     """Write `out` (.onnx) and its card (.json beside it) from a detector's run, with `int8` also NAME-int8.onnx.
 
-    The card's least score is the one that gives one false alarm in 15 held-out photographs of `files`, which the run
+    The card's least score is the one that gives one false alarm in 25 held-out photographs of `files`, which the run
     was trained on. Writes nothing and raises ModelError where torch and ONNX Runtime disagree.
     """
     if out.suffix != ".onnx":
