@@ -6,8 +6,8 @@
     python benchmarks/accuracy.py --data sets/fer2013 --data sets/ck48 --json accuracy.json    # and other origins
 
 Both networks read a set's own crops in one forward pass, the peer at its 64x64 pixels. Both were trained on FER2013;
-ours without the training images of which a copy stands in a test half, whether the peer's too is not known. Of further
-sets, which neither was trained on, all images are read. The mean over origins is that of the mean recalls on
+ours without the training images that also appear in a test half; whether the peer's were left out is unknown. Of
+further sets, which neither was trained on, all images are read. The mean over origins is that of the mean recalls on
 PrivateTest and on each of them.
 """
 

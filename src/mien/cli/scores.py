@@ -11,6 +11,7 @@ from rich.text import Text
 from mien.evaluation.expression.scores import TTA_WORDS
 
 if TYPE_CHECKING:
+    from mien.evaluation.expression.compare import Row
     from mien.evaluation.expression.origins import Origins
     from mien.evaluation.expression.scores import Robustness, Scores
 
@@ -107,13 +108,14 @@ def comparison_table(found: Sequence[Scores]) -> Table:
     for scores in found:
         table.add_column(scores.model, justify="right", overflow="fold")
     for row in side_by_side(found):
-        cells = [Text(text, "bold" if i in row.best else "") for i, text in enumerate(row.texts)]
-        table.add_row(row.name, *cells)
+        table.add_row(row.name, *_cells(row))
     return table
 
 
 def origins_table(found: Origins) -> Table:
     """A row for each data set and one for their mean: of several models the mean recall of each, the best in bold."""
+    from mien.evaluation.expression.compare import as_row
+
     first = next(iter(found.sets.values())).scores[0]
     table = Table(title="mean recall over the labels", caption=TTA_WORDS[first.tta])
     table.add_column("set")
@@ -122,11 +124,11 @@ def origins_table(found: Origins) -> Table:
     for model in found.models:
         table.add_column(model, justify="right", overflow="fold")
     for name, comparison in found.sets.items():
-        values = [scores.balanced_accuracy for scores in comparison.scores]
-        scores = comparison.scores[0]
-        table.add_row(name, scores.split, f"{scores.images:,}", *_best_bold(values))
+        row, scores = as_row(name, [one.balanced_accuracy for one in comparison.scores]), comparison.scores[0]
+        table.add_row(row.name, scores.split, f"{scores.images:,}", *_cells(row))
+    mean = as_row("mean over origins", [found.mean(model).balanced_accuracy for model in found.models])
     table.add_section()
-    table.add_row("mean over origins", "", "", *_best_bold([found.mean(m).balanced_accuracy for m in found.models]))
+    table.add_row(mean.name, "", "", *_cells(mean))
     return table
 
 
@@ -153,7 +155,7 @@ def recalls_table(found: Origins, model: str) -> Table:
     """One model's recall of each label on each data set; the darker, the more of it."""
     from mien.evaluation.expression.origins import recalls
 
-    rows = recalls(found)[model]
+    rows = recalls(found, model)
     table = Table(title=f"{model}: recall of each label, %", box=None, padding=(0, 1, 0, 0))
     table.add_column("", style="bold")
     for label, _ in rows[0][1][:-1]:
@@ -166,9 +168,9 @@ def recalls_table(found: Origins, model: str) -> Table:
     return table
 
 
-def _best_bold(values: Sequence[float]) -> list[Text]:
-    best = percent(max(values))
-    return [Text(percent(value), "bold" if percent(value) == best else "") for value in values]
+def _cells(row: Row) -> list[Text]:
+    """A score of several models, the best in bold."""
+    return [Text(text, "bold" if i in row.best else "") for i, text in enumerate(row.texts)]
 
 
 def _shade(share: float) -> str:

@@ -72,10 +72,10 @@ def prepare(
         splits = rows.splits
         if any(splits) and (shares or group):
             notes.append(f"{source}: its own split is set aside for {'one by groups' if group else 'a random one'}")
-        if shares or not any(splits):
+        if not group and (shares or not any(splits)):  # by groups all sources are split together, below
             if people := len(set(rows.groups) - {""}):
                 splits = group_split(rows.labels, rows.groups, shares or DEFAULT_SHARES, seed, len(labels)).tolist()
-                notes += [] if group else [f"{source}: split by {people:,} people, nobody of whom is in two splits"]
+                notes.append(f"{source}: split by {people:,} people, nobody of whom is in two splits")
             else:
                 splits = stratified_split(rows.labels, shares or DEFAULT_SHARES, seed).tolist()
         affect = np.full((len(rows.images), 2), np.nan, np.float32) if rows.affect is None else rows.affect

@@ -97,8 +97,8 @@ class _Track:
 
     @property
     def often_seen(self) -> bool:
-        """Often enough to be somebody."""
-        return self.sightings >= _CONFIRMED or self.long_seen
+        """Often enough to be somebody who is clearly seen."""
+        return self.sightings >= _CONFIRMED
 
     @property
     def long_seen(self) -> bool:
@@ -221,11 +221,8 @@ class Tracker:
                 owners[face] = _Track(seen, face, faces.time)
                 self._tracks.append(owners[face])
             track = owners[face]
-            if (
-                not track.id
-                and (begins or track.often_seen)
-                and (faces.scores[face] >= self.start_score or track.long_seen)
-            ):
+            clearly_seen = faces.scores[face] >= self.start_score and (begins or track.often_seen)
+            if not track.id and (clearly_seen or track.long_seen):
                 self._last_id += 1
                 track.id = self._last_id
         kept = [face in owners for face in range(len(faces))]

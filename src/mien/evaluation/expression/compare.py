@@ -88,34 +88,35 @@ def side_by_side(found: Sequence[Scores]) -> list[Row]:
     """A row for each score, `-` where a model has none. No model is the best where they were measured on different
     images."""
     rows = [
-        _row("accuracy", [s.accuracy for s in found]),
-        _row("accuracy unseen", [s.accuracy_unseen.accuracy if s.accuracy_unseen else None for s in found]),
-        _row("balanced accuracy", [s.balanced_accuracy for s in found]),
-        _row("macro-F1", [s.macro_f1 for s in found]),
-        _row("top 2", [s.top2_accuracy for s in found]),
-        _row("NLL", [s.calibrated.nll for s in found], higher_is_better=False),
-        _row("ECE", [s.calibrated.ece for s in found], higher_is_better=False),
-        _row("Brier", [s.calibrated.brier for s in found], higher_is_better=False),
+        as_row("accuracy", [s.accuracy for s in found]),
+        as_row("accuracy unseen", [s.accuracy_unseen.accuracy if s.accuracy_unseen else None for s in found]),
+        as_row("balanced accuracy", [s.balanced_accuracy for s in found]),
+        as_row("macro-F1", [s.macro_f1 for s in found]),
+        as_row("top 2", [s.top2_accuracy for s in found]),
+        as_row("NLL", [s.calibrated.nll for s in found], higher_is_better=False),
+        as_row("ECE", [s.calibrated.ece for s in found], higher_is_better=False),
+        as_row("Brier", [s.calibrated.brier for s in found], higher_is_better=False),
     ]
     for i, target in enumerate(row.accuracy for row in found[0].coverage):
-        rows.append(_row(f"coverage at {target:.0%}", [s.coverage[i].share for s in found]))
+        rows.append(as_row(f"coverage at {target:.0%}", [s.coverage[i].share for s in found]))
     labels = dict.fromkeys(label for s in found for label in s.labels)
-    rows += [_row(f"F1 {x}", [s.per_class[x].f1 if x in s.per_class else None for s in found]) for x in labels]
+    rows += [as_row(f"F1 {x}", [s.per_class[x].f1 if x in s.per_class else None for s in found]) for x in labels]
     for protocol in found[0].ferplus:
         heads = [s.ferplus[protocol].vote_head if protocol in s.ferplus else None for s in found]
-        rows.append(_row(f"FER+ {protocol}, vote head", heads))
+        rows.append(as_row(f"FER+ {protocol}, vote head", heads))
     gaps = [s.vote_divergence for s in found]
     rows += [
-        _row("KL to FER+ votes, vote head", [g.vote_head if g else None for g in gaps], higher_is_better=False),
-        _row("KL to FER+ votes, label head", [g.label_head if g else None for g in gaps], higher_is_better=False),
+        as_row("KL to FER+ votes, vote head", [g.vote_head if g else None for g in gaps], higher_is_better=False),
+        as_row("KL to FER+ votes, label head", [g.label_head if g else None for g in gaps], higher_is_better=False),
     ]
-    rows.append(_row("on spoilt images", [s.robustness.mean if s.robustness else None for s in found]))
+    rows.append(as_row("on spoilt images", [s.robustness.mean if s.robustness else None for s in found]))
     alike = len({(s.split, s.provenance.get("manifest_sha256")) for s in found}) == 1
     known = [row for row in rows if any(text != "-" for text in row.texts)]
     return known if alike else [replace(row, best=frozenset()) for row in known]
 
 
-def _row(name: str, values: Sequence[float | None], *, higher_is_better: bool = True) -> Row:
+def as_row(name: str, values: Sequence[float | None], *, higher_is_better: bool = True) -> Row:
+    """A score of several models, None where one has none, in percent where more is better."""
     known = [value for value in values if value is not None]
     texts = [
         "-" if value is None else f"{100 * value:.1f} %" if higher_is_better else f"{value:.3f}" for value in values

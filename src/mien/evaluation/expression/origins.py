@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,23 +106,20 @@ def save_origins(found: Origins, target: Path) -> list[Path]:
         folders += save_scores(comparison, target / folder_name(name))
     with replacing(target / "origins.json", str(target / "origins.json")) as part:
         part.write_text(found.as_json() + "\n", encoding="utf-8")
-    plots.save_origins(recalls(found), target / "origins.png")
+    plots.save_origins({model: recalls(found, model) for model in found.models}, target / "origins.png")
     return folders
 
 
-def recalls(found: Origins) -> dict[str, plots.Recalls]:
-    """Of every model a row for each set, and last their mean: the recall of each label, None where the set has none of
-    it, and their mean over the labels."""
-    tables: dict[str, plots.Recalls] = {}
-    for model in found.models:
-        rows: list[tuple[str, Sequence[tuple[str, float | None]]]] = []
-        columns: dict[str, list[float]] = {}
-        for name, scores in found.of(model).items():
-            known = {label: row.recall if row.support else None for label, row in scores.per_class.items()}
-            for label, recall in known.items():
-                columns.setdefault(label, []).extend([] if recall is None else [recall])
-            rows.append((name, [*known.items(), ("mean", scores.balanced_accuracy)]))
-        means = [(label, float(np.mean(column)) if column else None) for label, column in columns.items()]
-        rows.append(("mean over origins", [*means, ("mean", found.mean(model).balanced_accuracy)]))
-        tables[model] = rows
-    return tables
+def recalls(found: Origins, model: str) -> plots.Recalls:
+    """Of a model a row for each set, and last their mean: the recall of each label, None where the set has none of it,
+    and their mean over the labels."""
+    rows: list[tuple[str, list[tuple[str, float | None]]]] = []
+    columns: dict[str, list[float]] = {}
+    for name, scores in found.of(model).items():
+        known = {label: row.recall if row.support else None for label, row in scores.per_class.items()}
+        for label, recall in known.items():
+            columns.setdefault(label, []).extend([] if recall is None else [recall])
+        rows.append((name, [*known.items(), ("mean", scores.balanced_accuracy)]))
+    means = [(label, float(np.mean(column)) if column else None) for label, column in columns.items()]
+    rows.append(("mean over origins", [*means, ("mean", found.mean(model).balanced_accuracy)]))
+    return rows

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mien.vision.boxes import areas, overlaps
 from mien.vision.crop import sample
-from mien.vision.detect.suppression import WITNESSES
+from mien.vision.detect.suppression import agreed
 
 Floats = NDArray[np.float32]
 
@@ -42,15 +42,12 @@ def look_closer(
     pictures = np.stack([sample(image, one, _SIDE, beyond_black=True) for one in maps])
     for i, to_picture, *cells in zip(which, maps, *network(pictures), strict=True):
         near_scores, near_boxes, near_landmarks = cells
-        seen = overlaps(_MIDDLE, near_boxes)[0] >= _AGREE
-        near_scores, near_boxes, near_landmarks = near_scores[seen], near_boxes[seen], near_landmarks[seen]
-        surest = np.sort(near_scores)[-WITNESSES:].sum() / WITNESSES
-        scores[i] = _from_log_odds((_log_odds(scores[i]) + _log_odds(surest)) / 2)
-        weight = near_scores**2
-        if weight.sum() > 0:
-            weight /= weight.sum()
-            box, points = _back(to_picture, weight @ near_boxes, np.tensordot(weight, near_landmarks, 1))
+        seen, sure = overlaps(_MIDDLE, near_boxes)[0] >= _AGREE, 0.0
+        if seen.any():
+            box, sure, points = agreed(near_boxes[seen], near_scores[seen], near_landmarks[seen])
+            box, points = _back(to_picture, box, points)
             boxes[i], landmarks[i] = (boxes[i] + box) / 2, (landmarks[i] + points) / 2
+        scores[i] = _from_log_odds((_log_odds(scores[i]) + _log_odds(sure)) / 2)
     return boxes, scores, landmarks
 
 

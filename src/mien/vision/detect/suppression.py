@@ -9,7 +9,7 @@ from mien.vision.boxes import areas, overlaps, shared_areas
 
 _SAME = 0.6
 """How far a box must overlap the best one to have a say in where the face is, and how sure that it is one."""
-WITNESSES = 8
+_WITNESSES = 8
 """So many cells see a face of 24 pixels or more; what looks like one to a single cell is seldom one."""
 _INSIDE, _LARGER = 0.7, 2.5
 """Share of a box in another, and how much larger that one is, for it to be a part of it and no face of its own."""
@@ -27,14 +27,20 @@ def blend(
     kept = kept[~_parts(boxes[kept])]
     new_boxes, new_scores, new_landmarks = boxes[kept], scores[kept], landmarks[kept]
     for n, near in enumerate(overlaps(boxes[kept], boxes) >= _SAME):
-        weight = np.maximum(scores[near], 1e-6) ** 2
-        weight /= weight.sum()
-        new_boxes[n] = weight @ boxes[near]
-        new_landmarks[n] = np.tensordot(weight, landmarks[near], 1)
-        new_scores[n] = np.sort(scores[near])[-WITNESSES:].sum() / WITNESSES
+        new_boxes[n], new_scores[n], new_landmarks[n] = agreed(boxes[near], scores[near], landmarks[near])
     order = np.argsort(-new_scores, kind="stable")
     order = order[new_scores[order] >= min_score]
     return new_boxes[order], new_scores[order], new_landmarks[order]
+
+
+def agreed(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], landmarks: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], float, NDArray[np.float32]]:
+    """Box (4,), score and landmarks (5, 2) of the one face that all these cells, one or more, see."""
+    weight = np.maximum(scores, 1e-6) ** 2
+    weight /= weight.sum()
+    sure = float(np.sort(scores)[-_WITNESSES:].sum() / _WITNESSES)
+    return weight @ boxes, sure, np.tensordot(weight, landmarks, 1)
 
 
 def _parts(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
