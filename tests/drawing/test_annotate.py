@@ -109,6 +109,13 @@ def test_tracks_show_their_id() -> None:
     assert mark.text == "12 happy 90%"
 
 
+def test_who_is_not_confirmed_yet_is_not_drawn() -> None:
+    faces = faces_at([[100, 100, 220, 250], [260, 100, 380, 250]]).replace(ids=np.array([0, 3]))
+    (mark,) = layout(faces, 400, 400)
+    assert mark.text.startswith("3 ")
+    assert (annotate(grey(400, 400), faces.select([0])) == 120).all()
+
+
 def test_small_faces_have_the_chip_alone() -> None:
     large, small = layout(faces_at([[50, 50, 200, 230], [400, 300, 424, 330]]), 640, 480)
     assert large.panel is not None

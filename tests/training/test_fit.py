@@ -12,23 +12,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from marked import BOX, LANDMARKS, write_album
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from training_sets import SIZE, expression_recipe, saved, small_recipe, striped
 
 import mien
 from mien.data import prepared
+from mien.data.photographs import read
 from mien.data.prepared import image_hash
 from mien.errors import DataError, MienError, ModelError, RecipeError
+from mien.faces import Faces
 from mien.labels import LABELS, VOTE_LABELS
+from mien.models import CropGeometry
 from mien.training.device import find_device, predict_logits
 from mien.training.expression.data import doubled
 from mien.training.expression.net import build, normalise, to_input
+from mien.training.expression.photographs import unlabelled_faces
 from mien.training.fit import fit
 from mien.training.plots import TensorBoard
 from mien.training.recipe import Recipe
-from mien.training.run_folder import RunFolder, best
+from mien.training.run_folder import Epoch, RunFolder, best
 from mien.training.start import start
+from mien.vision.crop import crop_faces
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +145,40 @@ def test_a_run_that_starts_from_another_keeps_what_it_knew(learned: RunFolder, d
     unseen = saved(tmp_path / "unseen", replace(rows, votes=np.zeros_like(rows.votes)))
     with pytest.raises(DataError, match="needs votes on two expressions or more"):
         fit(both, unseen, tmp_path / "unseen-run")
+
+
+def test_teachers_label_the_faces_of_photographs(
+    learned: RunFolder, data: Path, tmp_path: Path, astronaut: NDArray[np.uint8]
+) -> None:
+    album = tmp_path / "album.parquet"
+    write_album(album, astronaut)
+    optim = {"teachers": [str(learned.path)], "distillation": 1.0}
+    content = started_from(learned, **optim).model_dump()
+    content["data"]["photographs"] = [str(album)]
+    (line,) = fit(Recipe.model_validate(content), data, tmp_path / "more")
+    (plain,) = fit(started_from(learned, **optim), data, tmp_path / "plain")
+    about = RunFolder(tmp_path / "more").about()["data"]
+    portraits = sum(bool(len(photograph.boxes)) for photograph in read(album) if photograph.part == "train")
+    assert about["faces"]["unlabelled"] == portraits > 40
+    assert line.train_loss != plain.train_loss
+    assert _images(line) > _images(plain)
+    exported = mien.export(tmp_path / "more", data, out=tmp_path / "more.onnx")
+    assert f"{portraits} faces of photographs" in exported.card.data
+    with pytest.raises(ValueError, match="labelled by teachers"):
+        Recipe.model_validate(content | {"optim": {}})
+
+
+def _images(line: Epoch) -> float:
+    return line.images_per_second * line.seconds
+
+
+def test_faces_of_photographs_are_upright_and_framed_as_in_use(tmp_path: Path, astronaut: NDArray[np.uint8]) -> None:
+    album = tmp_path / "album.parquet"
+    write_album(album, astronaut)
+    faces = Faces(np.array([BOX], np.float32), np.ones(1, np.float32), np.array([LANDMARKS], np.float32))
+    (expected,) = crop_faces(astronaut, faces, 48, CropGeometry())
+    for crop in unlabelled_faces([album], 48):
+        assert np.abs(crop.astype(int) - expected).mean() < 12, "but for compression"
 
 
 def test_recropped_images_are_learned_and_checked(learned: RunFolder, data: Path, tmp_path: Path) -> None:

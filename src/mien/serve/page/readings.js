@@ -16,11 +16,12 @@ export class Readings {
     this.#people = people;
   }
 
-  /** Show the faces of a frame of that size. */
-  show(faces, width, height) {
+  /** Show the faces of a frame of that size, less those that may turn out to be none (id 0). */
+  show(all, width, height) {
     clearTimeout(this.#waiting);
+    const faces = all.filter((face) => face.id !== 0);
     const rest = this.#at + PACE - performance.now();
-    // Nobody is new, so their last numbers stay for a moment; those who are not followed have none.
+    // Nobody is new, so their last numbers stay for a moment.
     const known = faces.length === this.#read.size && faces.every((face) => face.id && this.#read.has(face.id));
     if (rest <= 0 || !known) {
       this.#update(faces, width, height);

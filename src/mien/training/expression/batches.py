@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.data.prepared import PreparedSet
 from mien.training.distributed import World
 from mien.training.expression.targets import Targets
 
@@ -31,14 +30,14 @@ class Batches:
     """
 
     def __init__(
-        self, train: PreparedSet, targets: Targets, batch_size: int, world: World,
+        self, images: NDArray[np.uint8], labels: NDArray[np.int64], targets: Targets, batch_size: int, world: World,
         recropped: NDArray[np.uint8] | None = None, recropped_share: float = 0.0,
     ) -> None:  # fmt: skip
         self._world, self._recropped_share = world, recropped_share
-        self._images, self._labels = (torch.from_numpy(x).to(world.device) for x in (train.images, train.labels))
+        self._images, self._labels = (torch.from_numpy(x).to(world.device) for x in (images, labels))
         self._targets = [torch.from_numpy(column).to(world.device) for column in targets.columns()]
         self._recropped = None if recropped is None else torch.from_numpy(recropped).to(world.device)
-        self.batch_size = min(batch_size, len(train) // world.size * world.size)
+        self.batch_size = min(batch_size, len(images) // world.size * world.size)
         self.images_per_epoch = len(self) * self.batch_size
 
     def __len__(self) -> int:

@@ -121,7 +121,7 @@ def export(
         parameters=parameter_count(net),
         balance=balance,
         logit_adjustment=dict(adjust),
-        data=_describe(data, recipe),
+        data=_describe(data, recipe, runs[0].about()),
         provenance={"runs": [provenance_of(run) for run in runs], "data_sha256": data_hash},
     )
     progress("fitting the temperature")
@@ -220,12 +220,15 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _describe(data: PreparedSet, recipe: Recipe) -> str:
+def _describe(data: PreparedSet, recipe: Recipe, about: Mapping[str, Any]) -> str:
     train = data.split(recipe.data.train_split, without_flags=recipe.data.drop_flags)
     validation = data.split(recipe.data.validation_split)
     voted = int(train.votes.any(1).sum())
+    faces = about.get("data", {}).get("faces", {}).get("unlabelled")
+    others = f" and {faces:,} faces of photographs, which its teachers labelled" if faces else ""
     return (
-        f"Trained on {len(train):,} images ({voted:,} with annotators' votes) of split {recipe.data.train_split}; "
+        f"Trained on {len(train):,} images ({voted:,} with annotators' votes) of split {recipe.data.train_split}"
+        f"{others}; "
         f"weights and temperature chosen on {len(validation):,} images of split {recipe.data.validation_split}."
     )
 

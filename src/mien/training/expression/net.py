@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mien.labels import LABELS, VOTE_LABELS
+from mien.training.expression.efficientnet import EfficientNet
 from mien.training.recipe import ModelTable
 
 MEAN, STD = 0.508, 0.255
@@ -152,12 +153,13 @@ class PlainNet(nn.Module):
         return (cast(Tensor, self.label_head(self.body(x))),)
 
 
-Network = ResidualNet | PlainNet
+Network = ResidualNet | PlainNet | EfficientNet
 
 
 def build(table: ModelTable, labels: tuple[str, ...] = LABELS) -> Network:
     """The network that a recipe's [model] table describes, for these labels, with random weights."""
-    return ResidualNet(table, labels) if table.kind == "residual" else PlainNet(table, labels)
+    kinds: dict[str, type[Network]] = {"residual": ResidualNet, "plain": PlainNet, "efficientnet": EfficientNet}
+    return kinds[table.kind](table, labels)
 
 
 def parameter_count(net: nn.Module) -> int:

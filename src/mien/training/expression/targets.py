@@ -35,6 +35,10 @@ class Targets:
         weights = self.labels.sum(1, keepdims=True)
         return replace(self, labels=((1 - share) * self.labels + share * weights * taught).astype(np.float32))
 
+    def followed_by(self, others: Targets) -> Targets:
+        """The rows of both."""
+        return Targets(np.concatenate([self.labels, others.labels]), np.concatenate([self.votes, others.votes]))
+
 
 def vote_distribution(votes: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Counts `(n, 10)` to distributions `(n, 8)` over `VOTE_LABELS`, and weights `(n,)`.
@@ -90,3 +94,10 @@ def make_targets(train: PreparedSet, table: OptimTable) -> Targets:
     if table.class_balance > 0:
         smoothed = smoothed * class_weights(train.labels, table.class_balance)[:, None]
     return Targets(smoothed, votes)
+
+
+def taught_targets(taught: NDArray[np.float32], table: OptimTable) -> Targets:
+    """The targets of rows that only the teachers labelled, with probabilities `(n, k)`, under the class weight of the
+    likeliest; nobody voted."""
+    weights = class_weights(taught.argmax(1), table.class_balance)[:, None]
+    return Targets(taught * weights, np.zeros((len(taught), len(VOTE_LABELS)), np.float32))

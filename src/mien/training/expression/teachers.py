@@ -70,11 +70,16 @@ class Teachers:
         shares `(b, 8)`. Over many steps that is the teachers' mean, at the cost of one."""
         return self._fused(self._one(images, draws), votes)
 
-    def probabilities_once(self, images: NDArray[np.uint8], votes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Mean probabilities `(n, k)` of all teachers over grey crops `(n, S, S)` and their mirror images."""
-        fused = self._fused(self._plain(images), torch.from_numpy(votes).to(self._device))
-        taught: NDArray[np.float32] = fused.cpu().numpy()
-        return taught
+    def probabilities_once(
+        self, images: NDArray[np.uint8], votes: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Mean probabilities `(n, k)` of all teachers over grey crops `(n, S, S)` and their mirror images; `votes` are
+        vote shares `(n, 8)`, where people voted."""
+        taught = self._plain(images)
+        if votes is not None:
+            taught = self._fused(taught, torch.from_numpy(votes).to(self._device))
+        probabilities: NDArray[np.float32] = taught.cpu().numpy()
+        return probabilities
 
     def _fused(self, taught: Tensor, votes: Tensor) -> Tensor:
         return self._fusion(votes, taught) if self._fusion else taught
