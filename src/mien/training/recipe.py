@@ -55,7 +55,9 @@ class ModelTable(_Table):
     stem_width: Count = 64
     stem_stride: Literal[1, 2] = 2
     widths: tuple[Count, ...] = (64, 128, 192)
+    """Channels of each stage; of the EfficientNet, whose stages have their own, those of its last convolution."""
     depths: tuple[Count, ...] = (2, 2, 1)
+    """Blocks of each stage; the EfficientNet has up to seven stages, with at most 1, 2, 2, 3, 3, 4 and 1."""
     squeeze_excite: tuple[bool, ...] = (False, True, True)
     batch_norm: bool = True
     """False: the normalisations are folded into the convolutions, as in every exported model."""
@@ -72,6 +74,8 @@ class ModelTable(_Table):
     def _one_entry_per_stage(self) -> ModelTable:
         if self.kind == "residual" and not len(self.widths) == len(self.depths) == len(self.squeeze_excite):
             raise ValueError("widths, depths and squeeze_excite need one entry per stage each")
+        if self.kind == "efficientnet" and (len(self.widths) != 1 or not 1 <= len(self.depths) <= 7):
+            raise ValueError("an efficientnet has one entry in widths and one to seven in depths")
         if len(self.dense) != len(self.dense_dropout):
             raise ValueError("dense and dense_dropout need one entry per layer each")
         if self.kind == "plain" and self.input_size < (smallest := 3 * 2 ** len(self.widths) - 2):

