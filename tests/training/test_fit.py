@@ -147,6 +147,16 @@ def test_a_run_that_starts_from_another_keeps_what_it_knew(learned: RunFolder, d
         fit(both, unseen, tmp_path / "unseen-run")
 
 
+def test_an_exported_model_may_teach_what_it_sees_plain(learned: RunFolder, data: Path, tmp_path: Path) -> None:
+    mien.export(learned.path, data, out=tmp_path / "known.onnx")
+    optim = {"teachers": [str(tmp_path / "known.onnx")], "distillation": 1.0}
+    (line,) = fit(started_from(learned, **optim), data, tmp_path / "taught")
+    (same,) = fit(started_from(learned, teachers=[str(learned.path)], distillation=1.0), data, tmp_path / "by-run")
+    assert line.train_loss == pytest.approx(same.train_loss, rel=0.1), "but for the model's temperature"
+    with pytest.raises(RecipeError, match="known cannot teach augmented images"):
+        fit(started_from(learned, **optim, teach_views="augmented"), data, tmp_path / "augmented")
+
+
 def test_teachers_label_the_faces_of_photographs(
     learned: RunFolder, data: Path, tmp_path: Path, astronaut: NDArray[np.uint8]
 ) -> None:

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 
-def depthwise(width: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-    """Each channel convolved alone, without bias, padded by half the kernel."""
+def depthwise(width: int, kernel: int = 3, stride: int = 1, bias: bool = False) -> nn.Conv2d:
+    """Each channel convolved alone, padded by half the kernel."""
     kind = _Float32 if stride > 1 or kernel > 3 else nn.Conv2d
-    return kind(width, width, kernel, stride, kernel // 2, groups=width, bias=False)
+    return kind(width, width, kernel, stride, kernel // 2, groups=width, bias=bias)
 
 
 class _Float32(nn.Conv2d):

@@ -159,7 +159,7 @@ class OptimTable(LoopTable):
     vote_prior: Share = 0.4
     """Share of the label target that is P(label | votes), fitted on the training rows, where votes exist."""
     teachers: tuple[str, ...] = ()
-    """Run folders whose networks' mean probabilities teach."""
+    """Run folders whose networks' mean probabilities teach; with plain views exported models, too, by name or path."""
     teach_views: Literal["plain", "augmented"] = "plain"
     """Which images the teachers see: each image and its mirror image, once before training; or the augmented images
     that the network sees, at the cost of running one teacher, drawn at random, in every step (Beyer et al. 2022)."""

@@ -19,9 +19,8 @@ from mien.training.expression.augment import augment
 from mien.training.expression.batches import Batches
 from mien.training.expression.photographs import unlabelled_faces
 from mien.training.expression.targets import make_targets, named_shares, taught_targets
-from mien.training.expression.teachers import Teachers
+from mien.training.expression.teachers import Teachers, labels_of
 from mien.training.recipe import AugmentTable, Recipe
-from mien.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def load(recipe: Recipe, folder: Path) -> TrainingData:
             f"split {recipe.data.train_split!r} holds only {only!r}; training needs two expressions or more"
         )
     for teacher in recipe.optim.teachers:
-        if RunFolder(Path(teacher)).labels() != data.label_names:
+        if labels_of(teacher) != data.label_names:
             raise DataError(f"the teacher {teacher} has other labels than {folder}")
     voted = validation.labels[named_shares(validation.votes).any(1)]
     if recipe.optim.teachers_see_votes and len(np.unique(voted)) < 2:

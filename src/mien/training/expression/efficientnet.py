@@ -27,23 +27,26 @@ _INPUT_SCALE = 0.255 / 0.502
 """Our normalised pixels to those of ImageNet's weights, (x - 127) / 128 of a byte."""
 
 
-def _pointwise(width_in: int, width: int) -> list[nn.Module]:
-    return [nn.Conv2d(width_in, width, 1, bias=False), _norm(width)]
+def _pointwise(width_in: int, width: int, batch_norm: bool) -> list[nn.Module]:
+    return [nn.Conv2d(width_in, width, 1, bias=not batch_norm), _norm(width, batch_norm)]
 
 
-def _norm(width: int) -> nn.Module:
-    return nn.BatchNorm2d(width, eps=1e-3)
+def _norm(width: int, batch_norm: bool) -> nn.Module:
+    return nn.BatchNorm2d(width, eps=1e-3) if batch_norm else nn.Identity()
 
 
 class InvertedResidual(nn.Module):
     """Wider, a depthwise convolution, narrower again; added to its input where both have one shape (Sandler et al.
     2018)."""
 
-    def __init__(self, width_in: int, width: int, kernel: int, stride: int, expansion: int, drop: float) -> None:
+    def __init__(
+        self, width_in: int, width: int, kernel: int, stride: int, expansion: int, drop: float, batch_norm: bool = True
+    ) -> None:
         super().__init__()
         inside = width_in * expansion
-        layers = [*_pointwise(width_in, inside), nn.ReLU6()] if expansion > 1 else []
-        layers += [depthwise(inside, kernel, stride), _norm(inside), nn.ReLU6(), *_pointwise(inside, width)]
+        layers = [*_pointwise(width_in, inside, batch_norm), nn.ReLU6()] if expansion > 1 else []
+        layers += [depthwise(inside, kernel, stride, bias=not batch_norm), _norm(inside, batch_norm), nn.ReLU6()]
+        layers += _pointwise(inside, width, batch_norm)
         self.layers = nn.Sequential(*layers)
         self.adds, self.drop = stride == 1 and width_in == width, drop
 
@@ -65,18 +68,22 @@ class EfficientNet(nn.Module):
 
     def __init__(self, table: ModelTable, labels: tuple[str, ...] = LABELS) -> None:
         super().__init__()
-        self.enlarge, self.depths = table.enlarge, table.depths
-        self.stem = nn.Sequential(nn.Conv2d(1, _STEM, 3, 2, 1, bias=False), _norm(_STEM), nn.ReLU6())
+        self.enlarge, self.depths, batch_norm = table.enlarge, table.depths, table.batch_norm
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, _STEM, 3, 2, 1, bias=not batch_norm), _norm(_STEM, batch_norm), nn.ReLU6()
+        )
         blocks: list[nn.Module] = []
         width_in, count = _STEM, sum(table.depths)
         for (kernel, stride, expansion, width), depth in zip(_STAGES, table.depths, strict=False):
             for i in range(depth):
                 drop = table.stochastic_depth * len(blocks) / count
-                blocks.append(InvertedResidual(width_in, width, kernel, stride if i == 0 else 1, expansion, drop))
+                blocks.append(
+                    InvertedResidual(width_in, width, kernel, stride if i == 0 else 1, expansion, drop, batch_norm)
+                )
                 width_in = width
         self.body = nn.Sequential(*blocks)
         (features,) = table.widths
-        self.head = nn.Sequential(*_pointwise(width_in, features), nn.ReLU6())
+        self.head = nn.Sequential(*_pointwise(width_in, features, batch_norm), nn.ReLU6())
         self.dropout = nn.Dropout(table.dropout)
         self.label_head = nn.Linear(features, len(labels))
         has_votes = table.vote_head and labels == LABELS

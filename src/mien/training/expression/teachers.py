@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from mien import models
 from mien.data.prepared import PreparedSet
+from mien.errors import RecipeError
+from mien.labels import ordered
 from mien.training.device import label_logits, predict_logits
 from mien.training.expression.augment import augment
 from mien.training.expression.targets import named_shares
 from mien.training.recipe import Recipe
 from mien.training.run_folder import RunFolder
+from mien.vision.classify import Classifier
 
 
 class VoteFusion:
@@ -48,16 +52,31 @@ def _features(votes: Tensor, taught: Tensor) -> Tensor:
     return torch.cat([votes, torch.log(taught + 1e-4)], 1)
 
 
+def labels_of(teacher: str) -> tuple[str, ...]:
+    """The labels of a run folder's network, or of an exported model. Raises DataError or ModelError without either."""
+    if Path(teacher).is_dir():
+        return RunFolder(Path(teacher)).labels()
+    return ordered(models.load(teacher).card.labels)
+
+
 class Teachers:
-    """The best networks of the recipe's teachers, on the device. With `teachers_see_votes` a `VoteFusion` is fitted on
-    the `validation` rows, viewed as the training rows will be."""
+    """The best networks of the recipe's run folders, on the device, and the exported models that it names.
+
+    With `teachers_see_votes` a `VoteFusion` is fitted on the `validation` rows, viewed as the training rows will be.
+    Raises RecipeError where an exported model should look at augmented images, which only networks on the device do.
+    """
 
     def __init__(self, recipe: Recipe, validation: PreparedSet, device: str) -> None:
         self._device = device
-        runs = [RunFolder(Path(folder)) for folder in recipe.optim.teachers]
+        named = recipe.optim.teachers
+        runs = [RunFolder(Path(folder)) for folder in named if Path(folder).is_dir()]
+        self._exported = [Classifier(models.load(model)) for model in named if not Path(model).is_dir()]
         self._nets = [(run.best_net()[0], run.recipe().model.input_size) for run in runs]
         for net, _ in self._nets:
             net.requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self._exported and recipe.optim.teach_views == "augmented":
+            name = self._exported[0].card.name
+            raise RecipeError(f'the model {name} cannot teach augmented images; set optim.teach_views to "plain"')
         self._fusion: VoteFusion | None = None
         if recipe.optim.teachers_see_votes:
             images, plain = validation.images, recipe.optim.teach_views == "plain"
@@ -87,6 +106,7 @@ class Teachers:
     def _plain(self, images: NDArray[np.uint8]) -> Tensor:
         views = images, np.ascontiguousarray(images[..., ::-1])
         found = [predict_logits(net, view, size, self._device).softmax(1) for net, size in self._nets for view in views]
+        found += [torch.from_numpy(model.probabilities(view)) for model in self._exported for view in views]
         return torch.stack(found).mean(0).to(self._device)
 
     def _augmented(self, images: NDArray[np.uint8], recipe: Recipe) -> Tensor:
