@@ -1,10 +1,10 @@
 """Put an exported network into the package with its measured scores, and write MODEL_CARD.md from them.
 
-    python scripts/publish_model.py runs/base/base.onnx --run runs/base --data sets/fer2013
+    python scripts/publish_model.py runs/base/base.onnx --run runs/base --data sets/fer2013 --origin sets/ck48
 
-Every number of the model card comes from this command: it evaluates the network on PublicTest and PrivateTest
-through the code that users run, adds the scores to the card and draws the pictures in docs/images. An int8 network
-beside it (`mien export --int8`) goes into the package, too.
+Every number of the model card comes from this command: it evaluates the network on PublicTest and PrivateTest, and on
+sets of other origin, through the code that users run, adds the scores to the card and draws the pictures in
+docs/images. An int8 network beside it (`mien export --int8`) goes into the package, too, and so does a `--large` one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from rich.progress import track
 
 from mien import models
 from mien.data import prepared
+from mien.evaluation.expression.compare import Comparison
+from mien.evaluation.expression.origins import Origins, measure_origins
 from mien.evaluation.expression.plots import save_confusion, save_reliability
 from mien.evaluation.expression.run import evaluate
 from mien.evaluation.expression.scores import Scores
@@ -32,34 +34,54 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="the exported .onnx, its card beside it")
     parser.add_argument("--run", type=Path, required=True, help="the run folder, for its curves")
     parser.add_argument("--data", type=Path, required=True, help="a prepared set of FER2013 with FER+ votes")
+    parser.add_argument("--origin", type=Path, action="append", default=[], help="a prepared set of another origin")
+    parser.add_argument("--large", type=Path, help="the exported .onnx of the large network")
     args = parser.parse_args()
 
     model = models.load(args.model)
-    card, test = put(model, args.data, robustness=True)
-    file, small = args.model.with_stem(f"{args.model.stem}-int8"), None
+    card, test = put(model, args.data, args.origin, robustness=True)
+    file, small, large = args.model.with_stem(f"{args.model.stem}-int8"), None, None
     if file.exists():
-        int8 = models.load(file)
-        small, _ = put(int8, args.data, {"beside_float32": int8.card.scores["validation"]})
+        small, _ = put(models.load(file), args.data, args.origin)
+    if args.large:
+        large, _ = put(models.load(args.large), args.data, args.origin)
     IMAGES.mkdir(parents=True, exist_ok=True)
     save_confusion(test, IMAGES / "confusion.png")
     save_reliability(test, IMAGES / "reliability.png")
     shutil.copy(args.run / "curves.png", IMAGES / "curves.png")
     size = len(model.weights)
-    write_card("model_card.md.jinja", ROOT / "MODEL_CARD.md", card=card, size=size, small=small, **card.scores)
+    write_card(
+        "model_card.md.jinja", ROOT / "MODEL_CARD.md", card=card, size=size, small=small, large=large, **card.scores
+    )
 
 
 def put(
-    model: models.Model, folder: Path, beside: dict[str, Any] | None = None, *, robustness: bool = False
+    model: models.Model, folder: Path, origins: list[Path], *, robustness: bool = False
 ) -> tuple[models.Card, Scores]:
-    """Evaluate the network on both splits and write it into the package; returns its card with the scores, those
-    `beside` them too, and what it scores on PrivateTest."""
+    """Evaluate the network on both splits and on the sets of other `origins`, and write it into the package; returns
+    its card with the scores, and what it scores on PrivateTest.
+
+    The card's `origins` are the means over PrivateTest and these sets, and the scores on each of these.
+    """
     data, manifest = prepared.load(folder), prepared.manifest_hash(folder)
     scores = {
         split: evaluate(model, data, split, manifest_sha256=manifest, robustness=robustness and split == "validation")
         for split in track(("validation", "test"), f"evaluating {model.card.name}")
     }
-    measured = {split: compact(s) for split, s in scores.items()}
-    card = model.card.model_copy(update={"scores": measured | (beside or {})})
+    others = measure_origins(
+        {"model": model}, {other.resolve().name: other for other in origins}, "test", "none", False,
+        lambda stage, done, of: None, print,
+    )  # fmt: skip
+    everywhere = Origins({"PrivateTest": Comparison((scores["test"],), ()), **others.sets})
+    measured: dict[str, Any] = {split: compact(s) for split, s in scores.items()}
+    if origins:
+        measured["origins"] = {
+            "mean": everywhere.mean(scores["test"].model).model_dump(mode="json"),
+            "sets": {name: compact(found.scores[0]) for name, found in others.sets.items()},
+        }
+    if "float32" in (exported := model.card.scores.get("validation", {})):  # as `mien export --int8` measured both
+        measured["beside_float32"] = exported
+    card = model.card.model_copy(update={"scores": measured})
     models.save(WEIGHTS / f"{card.name}.onnx", card, model.weights)
     return card, scores["test"]
 
