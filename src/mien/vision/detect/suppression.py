@@ -23,7 +23,8 @@ def blend(
     `(n, 5, 2)`, each box and its landmarks as the mean of all that overlap it by three fifths or more, weighted by the
     square of their scores (Bazarevsky et al. 2019, BlazeFace), its score as the mean of the eight best among them, 0
     for each that is missing. What then scores less than `min_score`, or lies in a better, larger one, goes."""
-    kept = np.array([i for i in suppress(boxes, scores, overlap) if scores[i] >= min_score], np.intp)
+    likely = np.flatnonzero(scores >= min_score)  # the others have a say, but stand for no face of their own
+    kept = likely[suppress(boxes[likely], scores[likely], overlap)]
     kept = kept[~_parts(boxes[kept])]
     new_boxes, new_scores, new_landmarks = boxes[kept], scores[kept], landmarks[kept]
     for n, near in enumerate(overlaps(boxes[kept], boxes) >= _SAME):
