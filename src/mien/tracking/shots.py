@@ -10,6 +10,9 @@ _WIDTH, _HEIGHT = 64, 36
 _MARGIN_X, _MARGIN_Y = 8, 4
 """Shifts up to this are searched one by one; larger ones only where phase correlation points to."""
 
+_STILL = 0.02
+"""A frame that differs from the last by less, unmoved, is not searched for shifts."""
+
 _FLAT = 4.0
 """Standard deviation of grey below which a frame shows nothing: black, white, or the height of a flash."""
 
@@ -41,7 +44,7 @@ class CutDetector:
         frame = cv2.resize(coarse, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA).astype(np.float32)
         if frame.mean(2).std() < _FLAT:
             return False
-        difference = min((1 - self._likeness(last, frame) for last in self._last), default=0.0)
+        difference = self._difference(frame)
         cut = difference > _JUMP + _TIMES_USUAL * self._usual
         if cut:
             self._last, self._usual = [], 0.0
@@ -49,6 +52,15 @@ class CutDetector:
             self._usual += _MEMORY * (difference - self._usual)
         self._last = [*self._last[-1:], frame]
         return cut
+
+    def _difference(self, frame: NDArray[np.float32]) -> float:
+        """From the more alike of the last two; 0 for a first frame."""
+        if not self._last:
+            return 0.0
+        unmoved = 1 - float(cv2.matchTemplate(frame, self._last[-1], cv2.TM_CCOEFF_NORMED)[0, 0])
+        if unmoved <= _STILL:
+            return unmoved
+        return min(1 - self._likeness(last, frame) for last in self._last)
 
     def _likeness(self, last: NDArray[np.float32], frame: NDArray[np.float32]) -> float:
         """Correlation, -1 to 1, at the best shift."""
