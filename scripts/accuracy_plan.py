@@ -4,8 +4,9 @@
 
 How many epochs fit into a stage's minutes is measured first, in one epoch, so a plan that was meant for a large card
 ends in time on a smaller one. Called again, it goes on where it stopped, in the first stage that is not finished, until
-the minutes are over. The set is all that has to be carried (FER2013: 56 MiB); with `--recropped`, a set that
-`mien data recrop` made, a share of the images is framed as in use. Afterwards: mien export runs/student.
+the minutes are over. The set and ImageNet's weights are all that has to be carried (`scripts/pack_reader.py`, 58 MiB);
+with `--recropped`, a set that `mien data recrop` made, a share of the images is framed as in use. Afterwards:
+mien export runs/student, and runs/large.
 """
 
 from __future__ import annotations
@@ -26,21 +27,19 @@ from mien.training.run_folder import Epoch, RunFolder, best
 
 @dataclass(frozen=True)
 class Stage:
-    """A run folder's name, the recipe, what is changed in it, and its minutes in all."""
+    """A run folder's name, the recipe, and its minutes in all."""
 
     name: str
     recipe: str
     minutes: float
-    settings: tuple[str, ...] = ()
 
 
 STAGES = (
-    Stage("teacher-1", "teacher", 2.7),
-    Stage("teacher-2", "teacher", 2.7, ("seed=12", "augment.rotate=25", "augment.erase=0.6", "model.input_size=64",
-                                        "model.stem_stride=2", "model.widths=[96, 192, 384, 512]")),
+    Stage("large", "large", 2.7),
+    Stage("teacher", "teacher", 2.7),
     Stage("student", "student", 5.4),
-)  # fmt: skip
-"""Two teachers, who should differ in their mistakes, and whom they teach."""
+)
+"""Two teachers, of whom one has seen ImageNet, so that they differ in their mistakes, and whom they teach."""
 _SHARE = 0.85
 """Of a stage's minutes for its epochs; the rest is for loading, writing, and epochs that take longer than the first."""
 _LEAST, _MOST = 2, 400
@@ -53,7 +52,13 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the run folders lie")
     parser.add_argument("--minutes", type=float, default=6, help="time for this call")
     parser.add_argument("--scale", type=float, default=1, help="factor to the minutes of each stage")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change every stage's recipe")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a recipe; STAGE:KEY=VALUE that of one stage",
+    )
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
 
@@ -66,7 +71,7 @@ def main() -> None:
         if run.checkpoint.exists():
             plan = run.plan()
         else:
-            settings = [*_settings(stage, args.runs, args.recropped), *args.set]
+            settings = [*_found(stage, args.runs, args.recropped), *_asked(stage, args.set)]
             epochs = _fitting(stage, settings, args, device)
             warmup = f"optim.warmup_epochs={min(5, 0.05 * epochs):.2f}"
             plan = read(stage.recipe, [*settings, f"optim.epochs={epochs}", warmup])
@@ -88,12 +93,19 @@ def main() -> None:
     console.print("all stages are finished")
 
 
-def _settings(stage: Stage, runs: Path, recropped: Path | None) -> list[str]:
-    """What a stage changes, and where it finds data and teachers."""
+def _asked(stage: Stage, settings: list[str]) -> list[str]:
+    """What was asked for in all stages and in this one."""
+    names = [other.name for other in STAGES]
+    pairs = [setting.split(":", 1) if setting.split(":")[0] in names else ["", setting] for setting in settings]
+    return [setting for name, setting in pairs if name in ("", stage.name)]
+
+
+def _found(stage: Stage, runs: Path, recropped: Path | None) -> list[str]:
+    """Where a stage finds data and teachers."""
     share = [] if recropped else ["data.recropped_share=0"]
-    found = [*stage.settings, f'data.recropped="{recropped or ""}"', *share]
+    found = [f'data.recropped="{recropped or ""}"', *share]
     if stage.recipe == "student":
-        teachers = [str(runs / other.name) for other in STAGES if other.recipe == "teacher"]
+        teachers = [str(runs / other.name) for other in STAGES if other is not stage]
         found.append(f"optim.teachers={teachers}".replace("'", '"'))
     return found
 
