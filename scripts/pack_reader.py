@@ -3,8 +3,8 @@
     python scripts/pack_reader.py sets/fer2013 --out lent
     PYTHONPATH=src:lent python scripts/accuracy_plan.py --data lent/set --minutes 6
 
-The set without its test images, which no training looks at, and ImageNet's weights as float16, in the package by whose
-name they are found.
+The set without the images that no training looks at, those of the test split and those that recipes leave out, and
+ImageNet's weights as float16, in the package by whose name they are found.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def main() -> None:
 
     data = prepared.load(args.set)
     args.out.mkdir(parents=True, exist_ok=True)
-    prepared.save(args.out / "set", data.take(data.splits != "test"))
+    left_out = data.flagged("leak") | data.flagged("blank")
+    prepared.save(args.out / "set", data.take((data.splits == "validation") | ((data.splits == "train") & ~left_out)))
     models = args.out / imagenet.__name__ / "models"
     models.mkdir(parents=True, exist_ok=True)
     (models.parent / "__init__.py").touch()
