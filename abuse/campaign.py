@@ -94,7 +94,8 @@ class Campaign:
         self._folder = Path(name)
         shim = compiled(self._folder)
         self._children = [
-            self._stack.enter_context(Child(self._folder / "children" / f"{k}" / "work", shim)) for k in range(self._workers)
+            self._stack.enter_context(Child(self._folder / "children" / f"{k}" / "work", shim))
+            for k in range(self._workers)
         ]
         self._stage = Stage(self._folder / "stage", self._children[0], shim is not None)
         return self

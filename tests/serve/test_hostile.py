@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from serving import PATIENCE, Gate, Server, asked, heard, jpeg, packed, serving,
 from websockets.exceptions import ConnectionClosed
 
 from mien.analyzer import Analyzer
+from mien.serve import connections
 from mien.serve.connections import room
 from mien.serve.places import Places, one_client
 
@@ -343,3 +345,26 @@ def test_large_pictures_leave_a_slot(analyzer: Analyzer, astronaut: NDArray[np.u
         assert gate.widths == [3000, 512]
         gate.open.set()
         assert [answer.result().status_code for answer in waiting] == [200] * 5
+
+
+def test_requests_that_come_before_their_turn_are_answered_one_by_one(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTP allows them; the next is taken up only after a pause, so that others have their turns."""
+    paused: list[float] = []
+    monkeypatch.setattr(connections, "_PIPELINED", 0.01)
+    go_on = connections._Http._go_on
+
+    def counted(self: connections._Http) -> None:
+        paused.append(time.monotonic())
+        go_on(self)
+
+    monkeypatch.setattr(connections._Http, "_go_on", counted)
+    host, _, port = server.host.partition(":")
+    with socket.create_connection((host, int(port)), PATIENCE) as pipe:
+        pipe.sendall(f"GET /v1/health HTTP/1.1\r\nHost: {server.host}\r\n\r\n".encode() * 5)
+        answers = b""
+        while answers.count(b"HTTP/1.1 200") < 5 or not answers.endswith(b"}"):
+            answers += pipe.recv(65536)
+    assert len(paused) == 5
+    assert min(b - a for a, b in pairwise(paused[:4])) >= 0.01

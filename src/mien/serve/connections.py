@@ -32,6 +32,8 @@ _AT_ONCE = 16
 """Connections that are taken in before any of them is looked at."""
 _QUEUE = 1024
 """Connections that the system keeps waiting for that."""
+_PIPELINED = 1.0
+"""Seconds between an answer and the next request on a connection where that has come already."""
 _PATROL = 1.0
 """Seconds between two looks at how all connections get on; a connection younger than that is new."""
 _REST = b"\r\nretry-after: 2\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -250,6 +252,14 @@ class _Http(_Watched, H11Protocol):
         self._tell()
 
     def on_response_complete(self) -> None:
+        if self.conn.trailing_data[0] and not self.transport.is_closing():
+            # Another request has come before this answer: nobody's browser does that, and without a pause a few hundred
+            # such connections would leave nobody else a turn at the loop.
+            self.loop.call_later(_PIPELINED, self._go_on)
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
         super().on_response_complete()
         self._tell()
 
