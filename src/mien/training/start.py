@@ -30,6 +30,10 @@ def start(net: nn.Module, recipe: Recipe, labels: tuple[str, ...] = LABELS) -> N
             raise RecipeError(f'init = "{IMAGENET}" is for model.kind = "efficientnet" only')
         net.begin_from_imagenet()
         return
+    run = RunFolder(Path(recipe.init))
+    if run.path.is_dir() and run.labels() == labels and not isinstance(net, EfficientNet):
+        run.load_best(net)
+        return
     held, known = _held(recipe)
     if isinstance(net, EfficientNet) and known == labels:
         net.begin_from(held)
