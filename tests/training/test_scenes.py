@@ -59,7 +59,7 @@ def test_a_picture_as_it_was_taken_shows_as_much_as_fits_in(seed: int) -> None:
     red = marked(np.full((400, 400, 3), (200, 0, 0), np.uint8), [BOX], [LANDMARKS])
     studio = Studio([red], np.empty((0, 48, 48), np.uint8), SceneTable.model_validate(PLAIN_SCENES | {"natural": 1}))
     scene = studio.compose(0, 160, np.random.default_rng(seed))
-    assert (scene.image[..., 0] > 1.5 * scene.image[..., 1:].max(2)).mean() > 0.85, "the light may have changed"
+    assert (scene.image[..., 0] > 1.5 * scene.image[..., 1:].max(2)).mean() > 0.7, "the light may have changed"
 
 
 def test_a_scene_is_its_seed(astronaut: NDArray[np.uint8]) -> None:
