@@ -92,10 +92,11 @@ class Campaign:
     def __enter__(self) -> Self:
         name = self._stack.enter_context(TemporaryDirectory(prefix="mien-abuse-", ignore_cleanup_errors=True))
         self._folder = Path(name)
+        self._trials = self._folder / "trials" / "a" / "b"  # so deep that ../../.. of one leads to others alone
+        self._trials.mkdir(parents=True)
         shim = compiled(self._folder)
         self._children = [
-            self._stack.enter_context(Child(self._folder / "children" / f"{k}" / "work", shim))
-            for k in range(self._workers)
+            self._stack.enter_context(Child(self._folder / f"child-{k}", shim)) for k in range(self._workers)
         ]
         self._stage = Stage(self._folder / "stage", self._children[0], shim is not None)
         return self
@@ -151,7 +152,7 @@ class Campaign:
                     trial = waiting.get_nowait()
                 except Empty:
                     return
-                bench = Bench(trial.name, self._seed, child, fresh_folder(self._folder))
+                bench = Bench(trial.name, self._seed, child, fresh_folder(self._trials))
                 try:
                     faults = trial.attempt(bench)
                 except Skipped as reason:

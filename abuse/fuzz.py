@@ -68,15 +68,15 @@ def _detector_card(content: bytes) -> None:
 
 
 def _recipe(content: bytes) -> None:
-    from mien.training import recipe
+    from mien.training import reading
 
-    recipe.read(_file("a.toml", content))
+    reading.read(_file("a.toml", content))
 
 
 def _setting(content: bytes) -> None:
-    from mien.training import recipe
+    from mien.training import reading
 
-    recipe.read("tiny", [content.decode("utf-8", "replace")])
+    reading.read("tiny", [content.decode("utf-8", "replace")])
 
 
 def _set(content: bytes) -> None:

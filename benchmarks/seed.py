@@ -28,7 +28,8 @@ from mien.provenance import provenance
 from mien.training.device import predict_logits
 from mien.training.expression.data import doubled
 from mien.training.expression.net import Network
-from mien.training.recipe import Recipe, read
+from mien.training.reading import read
+from mien.training.recipe import Recipe
 from mien.training.run_folder import RunFolder
 
 

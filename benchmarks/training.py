@@ -37,7 +37,8 @@ from mien.data.prepared import PreparedSet
 from mien.provenance import provenance
 from mien.training.expression.net import build, normalise
 from mien.training.fit import fit
-from mien.training.recipe import Recipe, read
+from mien.training.reading import read
+from mien.training.recipe import Recipe
 
 
 class Faces(Dataset[tuple[Tensor, int]]):

@@ -21,7 +21,8 @@ from rich.console import Console
 
 from mien.training.device import find_device
 from mien.training.fit import fit
-from mien.training.recipe import Plan, read
+from mien.training.reading import read
+from mien.training.recipe import Plan
 from mien.training.run_folder import Epoch, RunFolder, best
 
 

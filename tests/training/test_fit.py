@@ -187,7 +187,7 @@ def test_faces_of_photographs_are_upright_and_framed_as_in_use(tmp_path: Path, a
     write_album(album, astronaut)
     faces = Faces(np.array([BOX], np.float32), np.ones(1, np.float32), np.array([LANDMARKS], np.float32))
     (expected,) = crop_faces(astronaut, faces, 48, CropGeometry())
-    for crop in unlabelled_faces([album], 48):
+    for crop in unlabelled_faces([album]).crops(48):
         assert np.abs(crop.astype(int) - expected).mean() < 12, "but for compression"
 
 

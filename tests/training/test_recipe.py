@@ -8,7 +8,8 @@ import pytest
 from training_sets import expression_recipe
 
 from mien.errors import RecipeError
-from mien.training.recipe import Recipe, read, shipped
+from mien.training.reading import read, shipped
+from mien.training.recipe import Recipe
 
 
 def test_shipped_recipes_are_whole_and_named_as_their_files() -> None:

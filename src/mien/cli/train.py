@@ -55,7 +55,7 @@ def train(
     from mien import workshop
 
     workshop.need_training("training")
-    from mien.training.recipe import read
+    from mien.training.reading import read
     from mien.training.run_folder import RunFolder
 
     plan = read(recipe, settings or ())

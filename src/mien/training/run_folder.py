@@ -34,7 +34,8 @@ from mien.files import replacing
 from mien.labels import LABELS
 from mien.provenance import provenance
 from mien.training.expression.net import Network, build
-from mien.training.recipe import DetectorRecipe, Plan, Recipe, parse, without_retired_keys
+from mien.training.reading import without_retired_keys
+from mien.training.recipe import DetectorRecipe, Plan, Recipe, parse
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from mien.data import prepared
-from mien.data.photographs import file_hash
 from mien.data.prepared import PreparedSet
 from mien.errors import DataError
 from mien.labels import LABELS
 from mien.training.distributed import World
 from mien.training.expression.augment import augment
 from mien.training.expression.batches import Batches
-from mien.training.expression.photographs import unlabelled_faces
+from mien.training.expression.photographs import UnlabelledFaces, unlabelled_faces
 from mien.training.expression.targets import make_targets, named_shares, taught_targets
 from mien.training.expression.teachers import Teachers, labels_of
 from mien.training.recipe import AugmentTable, Recipe
@@ -26,19 +25,18 @@ from mien.training.recipe import AugmentTable, Recipe
 @dataclass(frozen=True)
 class TrainingData:
     """The rows that train, those that choose the best epoch, the SHA-256 of their manifest, and the photographs' faces
-    `(n, S, S)` with the SHA-256 of their files."""
+    where the recipe names any."""
 
     train: PreparedSet
     validation: PreparedSet
     sha256: str
-    faces: NDArray[np.uint8] | None = None
-    faces_sha256: str = ""
+    faces: UnlabelledFaces | None = None
 
     def facts(self) -> dict[str, object]:
         """For run.json; labels only where they are not the seven expressions."""
         own: dict[str, object] = {} if self.labels == LABELS else {"labels": list(self.labels)}
         if self.faces is not None:
-            own["faces"] = {"unlabelled": len(self.faces), "sha256": self.faces_sha256}
+            own["faces"] = {"unlabelled": len(self.faces), "sha256": self.faces.sha256}
         return {"train": len(self.train), "validation": len(self.validation), "sha256": self.sha256, **own}
 
     @property
@@ -67,11 +65,8 @@ def load(recipe: Recipe, folder: Path) -> TrainingData:
             f"teachers_see_votes needs votes on two expressions or more in split {recipe.data.validation_split!r}; "
             "prepare the data with votes, or leave it out"
         )
-    rows = TrainingData(train, validation, prepared.manifest_hash(folder))
-    if files := tuple(map(Path, recipe.data.photographs)):
-        faces = unlabelled_faces(files, train.images.shape[1])
-        rows = replace(rows, faces=faces, faces_sha256=file_hash(*files))
-    return rows
+    files = tuple(map(Path, recipe.data.photographs))
+    return TrainingData(train, validation, prepared.manifest_hash(folder), unlabelled_faces(files) if files else None)
 
 
 def make_batches(rows: TrainingData, recipe: Recipe, world: World, teachers: Teachers | None) -> Batches:
@@ -84,7 +79,8 @@ def make_batches(rows: TrainingData, recipe: Recipe, world: World, teachers: Tea
     images, labels = train.images, train.labels
     if teachers:
         targets = targets.mixed(teachers.probabilities_once(images, targets.votes), recipe.optim.distillation)
-    if teachers and (faces := rows.faces) is not None:
+    if teachers and rows.faces:
+        faces = rows.faces.crops(images.shape[1])
         taught = taught_targets(teachers.probabilities_once(faces), recipe.optim)
         targets = targets.followed_by(taught)
         images, labels = np.concatenate([images, faces]), np.concatenate([labels, taught.labels.argmax(1)])

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mien.errors import ModelError, RecipeError
-from mien.labels import LABELS, VOTE_LABELS
+from mien.labels import LABELS
 from mien.training.convolution import depthwise
+from mien.training.expression.heads import TwoHeaded
 from mien.training.recipe import ModelTable
 
 IMAGENET = "imagenet"
@@ -60,15 +60,15 @@ class InvertedResidual(nn.Module):
         return x + y
 
 
-class EfficientNet(nn.Module):
-    """Grey crops `(n, 1, S, S)`, normalised, to logits `(n, k)` and vote logits `(n, 8)`, as `ResidualNet` does.
+class EfficientNet(TwoHeaded):
+    """EfficientNet-Lite0 on grey crops; see `TwoHeaded`.
 
     With fewer blocks or stages than the `WHOLE` it begins with the same ones, so it can go on from the whole one's.
     """
 
     def __init__(self, table: ModelTable, labels: tuple[str, ...] = LABELS) -> None:
         super().__init__()
-        self.enlarge, self.depths, batch_norm = table.enlarge, table.depths, table.batch_norm
+        self.depths, batch_norm = table.depths, table.batch_norm
         self.stem = nn.Sequential(
             nn.Conv2d(1, _STEM, 3, 2, 1, bias=not batch_norm), _norm(_STEM, batch_norm), nn.ReLU6()
         )
@@ -84,20 +84,10 @@ class EfficientNet(nn.Module):
         self.body = nn.Sequential(*blocks)
         (features,) = table.widths
         self.head = nn.Sequential(*_pointwise(width_in, features, batch_norm), nn.ReLU6())
-        self.dropout = nn.Dropout(table.dropout)
-        self.label_head = nn.Linear(features, len(labels))
-        has_votes = table.vote_head and labels == LABELS
-        self.vote_head = nn.Linear(features, len(VOTE_LABELS)) if has_votes else None
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self._end(features, table, labels)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        if self.enlarge > 1:
-            x = F.interpolate(x, size=round(x.shape[-1] * self.enlarge), mode="bilinear")
-        features = self.dropout(self.head(self.body(self.stem(x))).mean((2, 3)))
-        logits = cast(Tensor, self.label_head(features))
-        return (logits,) if self.vote_head is None else (logits, cast(Tensor, self.vote_head(features)))
+    def maps(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.head(self.body(self.stem(x))))
 
     def begin_from(self, larger: dict[str, Tensor]) -> None:
         """Put the weights of a network of more blocks into those that this one has, too, and into the head if that has

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mien.labels import LABELS, VOTE_LABELS
+from mien.labels import LABELS
 from mien.training.expression.efficientnet import EfficientNet
+from mien.training.expression.heads import TwoHeaded
 from mien.training.recipe import ModelTable
 
 MEAN, STD = 0.508, 0.255
@@ -77,17 +78,11 @@ def _norm(width: int, batch_norm: bool) -> nn.Module:
     return nn.BatchNorm2d(width) if batch_norm else nn.Identity()
 
 
-class ResidualNet(nn.Module):
-    """Grey crops `(n, 1, S, S)`, normalised, to logits `(n, k)` and vote logits `(n, 8)`.
-
-    k is the number of `labels`, votes are in the order of `VOTE_LABELS`; without a vote head there are only the first,
-    and only networks for the seven expressions have one. S may be 16 or more, so training may go from small to
-    large sizes; it is enlarged by `table.enlarge` first.
-    """
+class ResidualNet(TwoHeaded):
+    """Stages of residual blocks, each of half the resolution and more channels; see `TwoHeaded`."""
 
     def __init__(self, table: ModelTable, labels: tuple[str, ...] = LABELS) -> None:
         super().__init__()
-        self.enlarge = table.enlarge
         kernel = 5 if table.stem_stride == 2 else 3
         self.stem = nn.Sequential(
             nn.Conv2d(1, table.stem_width, kernel, table.stem_stride, kernel // 2, bias=not table.batch_norm),
@@ -104,20 +99,10 @@ class ResidualNet(nn.Module):
                 blocks.append(Block(width_in, width, stride, squeeze_excite, table.batch_norm))
                 width_in = width
         self.body = nn.Sequential(*blocks)
-        self.dropout = nn.Dropout(table.dropout)
-        self.label_head = nn.Linear(width_in, len(labels))
-        has_votes = table.vote_head and labels == LABELS
-        self.vote_head = nn.Linear(width_in, len(VOTE_LABELS)) if has_votes else None
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self._end(width_in, table, labels)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        if self.enlarge > 1:  # not by `resize`: there is nothing to alias, and ONNX knows no antialiasing
-            x = F.interpolate(x, size=round(x.shape[-1] * self.enlarge), mode="bilinear")
-        features = self.dropout(self.body(self.stem(x)).mean((2, 3)))
-        logits = cast(Tensor, self.label_head(features))
-        return (logits,) if self.vote_head is None else (logits, cast(Tensor, self.vote_head(features)))
+    def maps(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.body(self.stem(x)))
 
 
 class PlainNet(nn.Module):
